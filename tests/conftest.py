@@ -1,0 +1,88 @@
+"""Fixtures shared by all tests: a small synthetic paired data set whose every number has a closed form."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from xferbench.records import Frame, Functional, Geometry, Pair, SourceDataset, SplitRule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+OFFSETS = {
+    Functional.PBE: {3: -1.9, 8: -4.9, 12: -1.5, 17: -1.8},
+    Functional.R2SCAN: {3: -2.4, 8: -5.7, 12: -3.9, 17: -5.8},
+}
+"""Elemental part of the synthetic energies, eV per atom of each atomic number."""
+
+FORMULAS = [
+    (3, 17), (3, 3, 8), (12, 8), (12, 17, 17), (3,), (12,), (3, 12), (3, 8), (12, 12, 8), (3, 17, 17), (3, 3, 12, 8),
+    (12, 12, 17), (3, 12, 8), (3, 12, 17),
+]  # fmt: skip
+
+
+def synthetic_frame(formula: tuple[int, ...], copy: int, functional: Functional) -> Frame:
+    """Springs to the lattice points of a cubic cell plus elemental offsets; r2SCAN springs are 10 % stiffer.
+
+    E = Σ offset(Z) + k/2 Σ |u|² + n·b·(V/V0 - 1)²; forces -k u.
+    """
+    material = "-".join(str(z) for z in formula)
+    rng = np.random.default_rng(sum(formula) * 100 + copy)
+    n = len(formula)
+    length = 4.0 * (1 + 0.03 * (copy - 1))
+    sites = np.array([[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0, 0], [0, 0.5, 0]])[:n] * length
+    u = rng.normal(0, 0.05, (n, 3)) if copy else np.zeros((n, 3))
+    k = 2.0 if functional is Functional.PBE else 2.2
+    x = (length / 4.0) ** 3 - 1
+    energy = sum(OFFSETS[functional][z] for z in formula) + 0.5 * k * float((u**2).sum()) + n * 1.5 * x**2
+    pair_id = f"{material}-{copy}"
+    return Frame(
+        frame_id=f"{pair_id}-{functional.value}",
+        pair_id=pair_id,
+        material_id=material,
+        functional=functional,
+        numbers=np.array(formula),
+        positions=sites + u,
+        cell=np.eye(3) * length,
+        energy=energy,
+        forces=-k * u,
+        stress=np.eye(3) * n * 3.0 * x / 64.0,
+        magmoms=np.full(n, 0.5) if 12 in formula else None,
+    )
+
+
+@pytest.fixture(scope="session")
+def make_pairs() -> Callable[..., list[Pair]]:
+    """``make_pairs(n_materials=14, copies=3)`` -> same-geometry pairs, ordered by material."""
+
+    def make(n_materials: int = len(FORMULAS), copies: int = 3) -> list[Pair]:
+        return [
+            Pair(
+                gga=synthetic_frame(formula, copy, Functional.PBE),
+                r2scan=synthetic_frame(formula, copy, Functional.R2SCAN),
+                geometry=Geometry.SAME_GEOMETRY,
+            )
+            for formula in FORMULAS[:n_materials]
+            for copy in range(copies)
+        ]
+
+    return make
+
+
+@pytest.fixture
+def synthetic_source(make_pairs: Callable[..., list[Pair]]) -> SourceDataset:
+    """The synthetic pairs as a data source, as ``prepare`` receives one."""
+    return SourceDataset(
+        name="synthetic",
+        version="1",
+        title="Springs",
+        licence="mit",
+        citation="none",
+        card="Springs on cubic cells.",
+        geometry=Geometry.SAME_GEOMETRY,
+        split=SplitRule(salt="synthetic", fractions=(0.6, 0.1, 0.3), group="formula"),
+        frames=[frame for pair in make_pairs() for frame in (pair.gga, pair.r2scan)],
+    )

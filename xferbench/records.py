@@ -1,0 +1,237 @@
+"""The nouns: what a functional, a frame, a pair, a set of predictions and a result are.
+
+| quantity | attribute | shape | unit | convention |
+|---|---|---|---|---|
+| lattice vectors | ``cell`` | (3, 3) | Å | one vector per row |
+| coordinates | ``positions`` | (n_atoms, 3) | Å | Cartesian |
+| energy | ``energy`` | scalar | eV | of the whole cell, uncorrected |
+| forces | ``forces`` | (n_atoms, 3) | eV/Å | -dE/dx |
+| stress | ``stress`` | (3, 3) | eV/Å³ | (1/V) dE/dε, tension positive (ASE sign) |
+| magnetic moments | ``magmoms`` | (n_atoms,) | µB | signed, collinear |
+
+A label that a calculation does not have is ``None``, never zero.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from ase import Atoms
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Integers = NDArray[np.int64]
+
+SPLITS = ("train", "val", "test")
+PROPERTIES = ("energy", "forces", "stress", "magmoms")
+
+
+class Functional(StrEnum):
+    """The density functional of a label, spelled as in files. ``PBE`` and ``PBE+U`` together are "GGA"."""
+
+    PBE = "PBE"
+    PBE_U = "PBE+U"
+    R2SCAN = "r2SCAN"
+
+    @property
+    def is_gga(self) -> bool:
+        """Whether it belongs to the GGA family."""
+        return self is not Functional.R2SCAN
+
+
+GGA = (Functional.PBE, Functional.PBE_U)
+
+
+class Geometry(StrEnum):
+    """What the two frames of a pair share."""
+
+    SAME_GEOMETRY = "same_geometry"
+    SAME_MATERIAL = "same_material"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Frame:
+    """One structure with the labels of one calculation. Shapes and units are those of the module's table.
+
+    Attributes:
+        frame_id: Unique over a data set.
+        pair_id: The same for the two frames of a pair.
+        material_id: The parent material; frames of one material never meet in different splits.
+        functional: What the labels were computed with.
+        numbers: (n_atoms,) atomic numbers.
+        correction: Empirical energy correction of the upstream source in eV, **not** part of ``energy``.
+        provenance: Where the frame comes from, JSON-able.
+    """
+
+    frame_id: str
+    pair_id: str
+    material_id: str
+    functional: Functional
+    numbers: Integers
+    positions: Floats
+    cell: Floats
+    pbc: tuple[bool, bool, bool] = (True, True, True)
+    energy: float | None = None
+    forces: Floats | None = None
+    stress: Floats | None = None
+    magmoms: Floats | None = None
+    correction: float | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms in the cell."""
+        return len(self.numbers)
+
+    def atoms(self) -> Atoms:
+        """The bare structure as ASE atoms: no labels, no calculator, no initial magnetic moments."""
+        from ase import Atoms
+
+        return Atoms(numbers=self.numbers, positions=self.positions, cell=self.cell, pbc=self.pbc)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Pair:
+    """A GGA frame and an r2SCAN frame of the same atoms."""
+
+    gga: Frame
+    r2scan: Frame
+    geometry: Geometry
+
+    @property
+    def pair_id(self) -> str:
+        """The id both frames carry."""
+        return self.r2scan.pair_id
+
+    @property
+    def material_id(self) -> str:
+        """The parent material of both frames."""
+        return self.r2scan.material_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drop:
+    """Something a step left out, and why. Every drop is counted in the manifest and on the card."""
+
+    record_id: str
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitRule:
+    """How materials are dealt to train, val and test; a material's place depends on nothing but its id and the salt.
+
+    Attributes:
+        salt: Hashed with the material id. Another salt is another split.
+        fractions: Of the materials, for train, val and test; they sum to 1.
+        group: What a material is in this data set, in words: "reduced composition", "Materials Project id".
+    """
+
+    salt: str
+    fractions: tuple[float, float, float]
+    group: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SourceDataset:
+    """What a data source hands over: frames of both functionals, not yet paired or split.
+
+    Attributes:
+        geometry: Declared by the source, never guessed.
+        card: Markdown body of the dataset card: how the labels were computed, units, limits.
+        frames: GGA and r2SCAN frames in any order; the two frames of a pair carry one ``pair_id``.
+        drops: Upstream records that gave no frame.
+    """
+
+    name: str
+    version: str
+    title: str
+    licence: str
+    citation: str
+    card: str
+    geometry: Geometry
+    split: SplitRule
+    frames: Iterable[Frame]
+    drops: Sequence[Drop] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Prediction:
+    """What a model said about one frame; shapes and units as in ``Frame``.
+
+    Exactly one of ``energy`` and ``error`` may be missing: a failed structure carries its error and no numbers.
+    """
+
+    frame_id: str
+    energy: float | None = None
+    forces: Floats | None = None
+    stress: Floats | None = None
+    magmoms: Floats | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Predictions:
+    """Predictions of one model for the structures of one task, with the settings that made them.
+
+    Attributes:
+        records: One per frame, sorted by ``frame_id``.
+        settings: JSON-able; two runs may be joined only if theirs are equal.
+    """
+
+    records: Sequence[Prediction]
+    settings: Mapping[str, Any]
+
+    def digest(self) -> str:
+        """``sha256:…`` of the numbers and errors, whatever file format or library version stored them."""
+        digest = Digest()
+        for record in sorted(self.records, key=lambda item: item.frame_id):
+            digest.add(record.frame_id, record.energy, record.forces, record.stress, record.magmoms, record.error)
+        return digest.hexdigest()
+
+
+class Digest:
+    """SHA-256 over values, not over files: independent of file format, library version and platform."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+
+    def add(self, *values: str | float | NDArray[Any] | None) -> None:
+        """Append values, each with its kind and length so that no two sequences share an encoding."""
+        for value in values:
+            if value is None:
+                kind, data = b"n", b""
+            elif isinstance(value, str):
+                kind, data = b"s", value.encode()
+            else:
+                array = np.asarray(value, dtype="<f8")
+                kind, data = b"f", array.tobytes()
+            self._hash.update(kind + len(data).to_bytes(8, "little") + data)
+
+    def hexdigest(self) -> str:
+        """The digest so far, as ``sha256:`` and 64 hexadecimal digits."""
+        return f"sha256:{self._hash.hexdigest()}"
+
+
+def fingerprint(frames: Iterable[Frame], splits: Mapping[str, str]) -> str:
+    """Digest of a data set: every structure and label, and the split of every material.
+
+    Args:
+        frames: In any order.
+        splits: ``material_id`` -> split name.
+    """
+    digest = Digest()
+    for frame in sorted(frames, key=lambda item: item.frame_id):
+        digest.add(frame.frame_id, frame.pair_id, frame.material_id, splits[frame.material_id], frame.functional.value)
+        digest.add(frame.numbers, frame.positions, frame.cell, np.array(frame.pbc))
+        digest.add(frame.energy, frame.forces, frame.stress, frame.magmoms, frame.correction)
+    return digest.hexdigest()

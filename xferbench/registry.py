@@ -1,0 +1,65 @@
+"""Find a name in a table, import what it stands for only then, and suggest the near name when it is unknown.
+
+Tables are plain dictionaries of ``"name": "module:object"`` strings, so listing them imports nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from xferbench.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+SOURCES = {"mini": "xferbench.sources.mini:load"}
+"""Data sets that ``xferbench prepare`` can build: name -> a function returning a ``SourceDataset``."""
+
+MODELS = {"chgnet": "xferbench.models.chgnet:load"}
+"""Model adapters: name -> ``load(variant, device)`` returning a ``Model``."""
+
+MODEL_VARIANTS = {"chgnet": ("0.3.0", "0.2.0", "r2scan")}
+"""Variants of each adapter, written ``adapter:variant`` on the command line."""
+
+FLOORS = {
+    "references": "xferbench.floors:references",
+    "copy-gga": "xferbench.floors:copy_gga",
+    "ridge": "xferbench.floors:ridge",
+    "zero": "xferbench.floors:zero",
+}
+"""Baselines without a potential, written ``floor:name``: what a model must beat to have learned something."""
+
+METHODS: dict[str, str] = {}
+"""Transfer methods of ``xferbench train``."""
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """A clause for an error message: the closest known name if there is one, and all of them."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}known: {', '.join(names) if names else 'none yet'}"
+
+
+def check_name(kind: str, name: str, known: Iterable[str]) -> str:
+    """Return ``name`` if it is known.
+
+    Raises:
+        UnknownNameError: It is not; the message lists the near name and all known ones.
+    """
+    names = list(known)
+    if name not in names:
+        raise UnknownNameError(f"unknown {kind} {name!r}; {near(name, names)}")
+    return name
+
+
+def resolve(kind: str, name: str, table: Mapping[str, str]) -> Any:  # noqa: ANN401 - the table decides what it holds
+    """Import and return the object that ``name`` stands for in ``table``.
+
+    Raises:
+        UnknownNameError: ``name`` is not in the table.
+    """
+    module, _, attribute = table[check_name(kind, name, table)].partition(":")
+    return getattr(import_module(module), attribute)
