@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import hypothesis
 import numpy as np
 import pytest
 
-from xferbench.records import Frame, Functional, Geometry, Pair, SourceDataset, SplitRule
+from xferbench import dataset
+from xferbench.metrics import METRICS
+from xferbench.records import PROPERTIES, Frame, Functional, Geometry, Pair, SourceDataset, SplitRule
+from xferbench.tasks import Bootstrap, Task, TaskMetric
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
+
+hypothesis.settings.register_profile("xferbench", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("xferbench")
 
 OFFSETS = {
     Functional.PBE: {3: -1.9, 8: -4.9, 12: -1.5, 17: -1.8},
@@ -72,7 +80,7 @@ def make_pairs() -> Callable[..., list[Pair]]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def synthetic_source(make_pairs: Callable[..., list[Pair]]) -> SourceDataset:
     """The synthetic pairs as a data source, as ``prepare`` receives one."""
     return SourceDataset(
@@ -86,3 +94,64 @@ def synthetic_source(make_pairs: Callable[..., list[Pair]]) -> SourceDataset:
         split=SplitRule(salt="synthetic", fractions=(0.6, 0.1, 0.3), group="formula"),
         frames=[frame for pair in make_pairs() for frame in (pair.gga, pair.r2scan)],
     )
+
+
+@pytest.fixture(scope="session")
+def synthetic_dataset(synthetic_source: SourceDataset, tmp_path_factory: pytest.TempPathFactory) -> dataset.Dataset:
+    """The synthetic pairs on disk: 27 training pairs of 9 materials, 15 test pairs of 5."""
+    return dataset.build(synthetic_source, tmp_path_factory.mktemp("data") / "synthetic")
+
+
+@pytest.fixture(scope="session")
+def synthetic_task(synthetic_dataset: dataset.Dataset) -> Task:
+    """A task on the synthetic pairs that asks for every metric with every reference."""
+    return Task(
+        id="synthetic-static",
+        version=1,
+        title="Springs",
+        description="Springs.",
+        dataset="synthetic",
+        fingerprint=synthetic_dataset.fingerprint,
+        functional=Functional.R2SCAN,
+        split="test",
+        calibration="train",
+        properties=PROPERTIES,
+        main="energy_mae/aligned",
+        metrics=tuple(
+            TaskMetric(name=metric.name, reference=reference, unit=metric.unit, better=metric.better)
+            for metric in METRICS.values()
+            for reference in metric.references
+        ),
+        bootstrap=Bootstrap(n=200, seed=0, confidence=0.95),
+        citation="none",
+    )
+
+
+LENNARD_JONES = """
+from ase.calculators.lj import LennardJones
+
+FUNCTIONAL = "r2SCAN"
+
+
+def load_model(device):
+    return LennardJones(sigma=1.8, epsilon=0.2, rc=6.0, smooth=True)
+"""
+"""A real potential with energy, forces and stress for every element, without weights: a ``model.py`` for tests."""
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache directory shared by the session, with ``mini`` prepared in it."""
+    from xferbench import dataset
+
+    directory = tmp_path_factory.mktemp("cache")
+    dataset.prepare("mini", cache_dir=directory)
+    return directory
+
+
+@pytest.fixture
+def lennard_jones(tmp_path: Path) -> Path:
+    """The path of a ``model.py`` that works."""
+    path = tmp_path / "lennard_jones.py"
+    path.write_text(LENNARD_JONES)
+    return path

@@ -1,0 +1,80 @@
+"""Imports point down, and starting the command line loads nothing heavy."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import xferbench
+
+PACKAGE = Path(xferbench.__file__).parent
+LAYERS = [
+    {"cli"},
+    {"workflow"},
+    {"leaderboard"},
+    {"predict", "scoring", "floors"},
+    {"transfer"},
+    {"models"},
+    {"dataset", "tasks", "results"},
+    {"sources", "pairing", "splits", "references", "metrics", "statistics"},
+    {"tables"},
+    {"records", "registry"},
+    {"errors", "units", "storage", "schema"},
+]
+"""Highest first; a module imports only from rows below its own, and inside its own folder."""
+
+LEVEL = {room: len(LAYERS) - row for row, rooms in enumerate(LAYERS) for room in rooms}
+HEAVY = ["torch", "chgnet", "pymatgen", "ase", "datasets", "sklearn", "pandas", "pyarrow", "numpy", "scipy"]
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.stem != "__init__")
+
+
+def room(path: Path) -> str:
+    """The top-level module or folder a file belongs to."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_rooms(path: Path) -> set[str]:
+    """Rooms a file imports, wherever in the file the import stands."""
+    rooms = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names = [node.module] if node.module != "xferbench" else [f"xferbench.{alias.name}" for alias in node.names]
+        rooms |= {name.split(".")[1] for name in names if name.startswith("xferbench.")}
+    return rooms
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_down(path):
+    own = room(path)
+    assert own in LEVEL, f"{own} has no row in LAYERS: give it one"
+    wrong = {other for other in imported_rooms(path) if other != own and LEVEL.get(other, 0) >= LEVEL[own]}
+    assert not wrong, f"{own} may not import {wrong}"
+
+
+def test_every_row_names_rooms_that_exist_or_are_planned():
+    rooms = {room(path) for path in FILES}
+    assert set(LEVEL) - rooms <= {"transfer"}
+
+
+def test_the_command_line_starts_without_heavy_packages():
+    code = f"import sys, xferbench.cli; print([name for name in {HEAVY} if name in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert out.stdout.strip() == "[]"
+
+
+def test_every_file_has_its_mirror():
+    missing = []
+    for path in FILES:
+        relative = path.relative_to(PACKAGE)
+        stem = relative.parent.name if relative.stem == "__init__" else relative.stem
+        mirror = Path(__file__).parent / relative.parent / f"test_{stem.lstrip('_')}.py"
+        if not mirror.exists():
+            missing.append(str(mirror.relative_to(Path(__file__).parent)))
+    assert not missing

@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from xferbench import results
+from xferbench.dataset import Dataset, locate
+from xferbench.errors import CheckFailedError, FormatError, IntegrityError, UnknownNameError, UsageError
+from xferbench.records import Prediction, Predictions
+from xferbench.scoring import expected_frames
+from xferbench.tables import predictions_table, read_table, write_table
+from xferbench.tasks import load_task
+from xferbench.workflow import Request, score
+
+TASK = load_task("mini-static")
+CARD = """
+model_id = "lennard-jones"
+model_name = "Lennard-Jones"
+model_version = "1"
+functional = "r2SCAN"
+authors = ["J. Lennard-Jones"]
+training_sets = ["none"]
+outputs = ["energy", "forces", "stress"]
+conservative = true
+citation = "@article{lj, year = 1924}"
+[license]
+code = "MIT"
+checkpoint = "none"
+"""
+
+
+@pytest.fixture
+def request_(cache, tmp_path, lennard_jones):
+    def make(**changes):
+        return Request(**({"model": str(lennard_jones), "out": tmp_path / "out", "cache_dir": cache} | changes))
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def ase_predictions(cache, tmp_path_factory):
+    """What an ASE user writes by hand: a table of total energies, forces and Voigt stresses."""
+    from ase.calculators.lj import LennardJones
+
+    rows = []
+    for frame in expected_frames(TASK, Dataset.open(locate("mini", cache))).frames:
+        atoms = frame.atoms()
+        atoms.calc = LennardJones(sigma=1.8, epsilon=0.2, rc=6.0, smooth=True)
+        rows.append(
+            {
+                "frame_id": frame.frame_id,
+                "energy": float(atoms.get_potential_energy()),
+                "forces": atoms.get_forces().tolist(),
+                "stress": atoms.get_stress().tolist(),
+            }
+        )
+    import pyarrow as pa
+
+    path = tmp_path_factory.mktemp("ase") / "by-hand.parquet"
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    return path
+
+
+def values(result):
+    return {entry.key: (entry.value, entry.ci_low, entry.ci_high) for entry in result.metrics}
+
+
+def test_a_model_file_and_an_ase_users_predictions_give_identical_numbers(request_, ase_predictions):
+    by_model = score(request_()).results[0]
+    by_hand = score(request_(model=str(ase_predictions), functional="r2SCAN")).results[0]
+    assert by_hand.model.id == "by-hand"
+    assert values(by_model) == values(by_hand)
+    assert by_model.predictions.digest == by_hand.predictions.digest
+    assert values(by_model)["force_mae"][0] > 0
+
+
+def test_results_predictions_and_floors_are_written_where_the_leaderboard_looks(request_, tmp_path):
+    report = score(request_())
+    out = tmp_path / "out"
+    names = {path.relative_to(out).as_posix() for path in report.written}
+    assert f"predictions/{TASK.key}/lennard-jones.parquet" in names
+    for model in ["lennard-jones", "floor-references", "floor-copy-gga", "floor-ridge", "floor-zero"]:
+        assert results.read(out / "results" / TASK.key / f"{model}.json").model.id == model
+    assert "Copy of the GGA label" in report.table
+
+
+def test_scoring_twice_gives_the_same_bytes(request_, tmp_path):
+    path = tmp_path / "out" / "results" / TASK.key / "lennard-jones.json"
+    score(request_())
+    first = path.read_bytes()
+    score(request_(resume=False))
+    assert path.read_bytes() == first
+
+
+def test_the_stored_predictions_score_like_the_run_that_made_them(request_, tmp_path):
+    first = score(request_()).results[0]
+    again = score(request_(model=str(tmp_path / "out/predictions" / TASK.key / "lennard-jones.parquet"))).results[0]
+    assert dataclasses.asdict(again) == dataclasses.asdict(first)
+
+
+def test_a_trial_writes_no_result(request_, tmp_path):
+    report = score(request_(limit=3))
+    assert report.results[0].counts.frames == 3
+    assert report.results[0].counts.limit == 3
+    assert not (tmp_path / "out/results").exists()
+
+
+def test_a_trial_does_not_disturb_the_full_run(request_):
+    score(request_(limit=3))
+    assert score(request_()).results[0].counts.limit is None
+
+
+def test_a_floor_can_be_scored_by_name(request_, tmp_path):
+    report = score(request_(model="floor:copy-gga"))
+    assert [result.model.id for result in report.results].count("floor-copy-gga") == 1
+    assert report.results[0].metric("gap_explained/aligned").value == pytest.approx(0, abs=1e-9)
+    assert (tmp_path / "out/predictions" / TASK.key / "floor-copy-gga.parquet").exists()
+
+
+def test_the_pbe_side_has_no_gga_label_to_copy(request_):
+    report = score(request_(task="mini-static-pbe"))
+    assert "floor-copy-gga" not in {result.model.id for result in report.results}
+    assert report.results[0].model.declared_match is False
+
+
+def test_a_card_that_the_model_brings_is_placed_beside_the_result(request_, lennard_jones, tmp_path):
+    (lennard_jones.parent / "card.toml").write_text(CARD)
+    lennard_jones.write_text(lennard_jones.read_text() + '\nMODEL_CARD = "card.toml"\n')
+    result = score(request_()).results[0]
+    assert result.model.name == "Lennard-Jones"
+    assert (tmp_path / "out/models/lennard-jones.toml").read_text() == CARD
+    assert result.model.card_sha256.startswith("sha256:")
+
+
+def test_a_card_that_breaks_the_schema_is_refused_and_not_left_behind(request_, lennard_jones, tmp_path):
+    (lennard_jones.parent / "card.toml").write_text(CARD.replace("model_name", "modl_name"))
+    lennard_jones.write_text(lennard_jones.read_text() + '\nMODEL_CARD = "card.toml"\n')
+    with pytest.raises(FormatError, match=r"unknown key modl_name \(did you mean model_name\?\)"):
+        score(request_())
+    assert not (tmp_path / "out/models/lennard-jones.toml").exists()
+
+
+def test_a_card_that_is_there_already_is_kept(request_, tmp_path):
+    card = tmp_path / "out/models/lennard-jones.toml"
+    card.parent.mkdir(parents=True)
+    card.write_text(CARD.replace('"Lennard-Jones"', '"My own words"'))
+    assert score(request_()).results[0].model.name == "My own words"
+    assert "My own words" in card.read_text()
+
+
+def test_another_data_set_than_the_task_pins_is_refused(request_, synthetic_source, tmp_path):
+    from xferbench.dataset import build
+
+    build(synthetic_source, tmp_path / "other")
+    with pytest.raises(IntegrityError, match=r"fingerprint"):
+        score(request_(directory=tmp_path / "other"))
+
+
+def test_missing_predictions_are_refused_or_counted(request_, ase_predictions, tmp_path):
+    table = read_table(ase_predictions)
+    test_ids = {
+        frame.frame_id for frame in expected_frames(TASK, Dataset.open(locate("mini", request_().cache_dir))).test
+    }
+    gone = sorted(test_ids)[:2]
+    rows = [row for row in table.to_pylist() if row["frame_id"] not in gone]
+    records = [Prediction(frame_id=row["frame_id"], energy=row["energy"]) for row in rows]
+    path = tmp_path / "some.parquet"
+    write_table(path, predictions_table(Predictions(records=records, settings={})))
+    from xferbench.errors import PredictionsError
+
+    with pytest.raises(PredictionsError, match=gone[0]):
+        score(request_(model=str(path), functional="r2SCAN"))
+    result = score(request_(model=str(path), functional="r2SCAN", allow_missing=True)).results[0]
+    assert result.counts.failed == 2
+    assert result.coverage == pytest.approx(1 - 2 / len(test_ids))
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"model": "chgnet:0.3"}, UnknownNameError, "did you mean 'chgnet:0.3.0'"),
+        ({"model": "floor:copy"}, UnknownNameError, "unknown floor 'copy'"),
+        ({"task": "mini-statik"}, UnknownNameError, "did you mean 'mini-static'"),
+        ({"model_id": "x"}, UsageError, "--model-id is for predictions files"),
+        ({"functional": "PBE"}, UsageError, "--functional is for predictions files"),
+    ],
+)
+def test_wrong_names_are_said_before_any_work(request_, tmp_path, changes, error, message):
+    with pytest.raises(error, match=message):
+        score(request_(**changes))
+    assert not (tmp_path / "out/results").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, r"does not say which functional its model reproduces; add --functional"),
+        ({"functional": "R2SCAN"}, r"unknown functional 'R2SCAN'"),
+        ({"functional": "r2SCAN", "model_id": "My Model"}, r"model id 'My Model' must be"),
+    ],
+)
+def test_a_predictions_file_needs_a_functional_and_a_usable_name(request_, ase_predictions, changes, message):
+    with pytest.raises(UsageError, match=message):
+        score(request_(model=str(ase_predictions), **changes))
+
+
+def test_a_model_that_fails_on_everything_is_a_failed_check(request_, lennard_jones):
+    lennard_jones.write_text(
+        'FUNCTIONAL = "r2SCAN"\n\ndef predict(structures):\n    raise RuntimeError("no weights for this")\n'
+    )
+    with pytest.raises(CheckFailedError, match="none of the .* test frames has a prediction .*no weights for this"):
+        score(request_())
+
+
+def test_the_json_of_a_result_is_deterministic_and_finite(request_, tmp_path):
+    score(request_())
+    text = (tmp_path / "out/results" / TASK.key / "lennard-jones.json").read_text()
+    assert json.dumps(json.loads(text), indent=1, sort_keys=True, ensure_ascii=False) + "\n" == text
+    assert str(Path.home()) not in text
+    assert str(tmp_path) not in text

@@ -1,0 +1,336 @@
+"""The command line: parse, call one function, print.
+
+Results go to stdout, progress and notes to stderr. Nothing heavy is imported before a command runs, so that
+``xferbench --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from xferbench.errors import CheckFailedError, UsageError, XferbenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+DIRECTORY = click.Path(file_okay=False, path_type=Path)
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+class Commands(click.Group):
+    """A group that prints an ``XferbenchError`` as one line and exits with its code; anything else is a bug."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
+        """Run the chosen command."""
+        try:
+            return super().invoke(ctx)
+        except XferbenchError as error:
+            _stop(f"Error: {error}", error.exit_code)
+
+
+def _stop(message: str, code: int) -> NoReturn:
+    """Print one line to stderr and leave."""
+    click.echo(" ".join(message.split("\n")), err=True)
+    sys.exit(code)
+
+
+def note(message: str) -> None:
+    """Something a user should know, on stderr."""
+    click.echo(message, err=True)
+
+
+def show_json(value: object) -> None:
+    """Machine-readable output on stdout."""
+    click.echo(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False))
+
+
+def as_json(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The ``--json`` option."""
+    return click.option("--json", "json_output", is_flag=True, help="Print JSON instead of text.")(command)
+
+
+def cached(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say where data sets live."""
+    for option in (
+        click.option("--cache-dir", type=DIRECTORY, help="Instead of $XFERBENCH_CACHE or the user's cache directory."),
+        click.option("--offline", is_flag=True, help="Never use the network. Also: HF_HUB_OFFLINE=1."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="xferbench")
+def main() -> None:
+    """Benchmark interatomic potentials across density functionals: learned on GGA, asked for r2SCAN."""
+
+
+@main.command()
+@click.option(
+    "-o", "--out", type=DIRECTORY, default=Path("xferbench-quickstart"), show_default=True, help="Where results go."
+)
+@click.option("--device", default="cpu", show_default=True, help="What torch calls it: cpu, cuda, cuda:1, mps.")
+def quickstart(out: Path, device: str) -> None:
+    """Score three CHGNet models and the floors on the embedded DFT pairs, and write an HTML report."""
+    from xferbench import workflow
+
+    report = workflow.quickstart(out, device=device, say=note)
+    click.echo(report.table)
+    click.echo(f"\nReport: {report.page.resolve()}")
+
+
+@main.command()
+@click.argument("dataset", default="mini")
+@click.option("-o", "--out", type=DIRECTORY, help="Where to write; default: in the cache.")
+@click.option("--check", is_flag=True, help="Only verify what is there: every hash, count, id and split.")
+@cached
+@as_json
+def prepare(
+    dataset: str, out: Path | None, *, check: bool, cache_dir: Path | None, offline: bool, json_output: bool
+) -> None:
+    """Build and verify a data set directory that `datasets.load_dataset` opens."""
+    from xferbench import dataset as datasets
+
+    if check:
+        opened = datasets.check(dataset, out, cache_dir=cache_dir)
+    else:
+        opened = datasets.prepare(dataset, out, cache_dir=cache_dir, offline=offline)
+    if json_output:
+        show_json(opened.manifest)
+        return
+    click.echo(datasets.summary(opened))
+    click.echo(opened.directory)
+
+
+LISTS = ("datasets", "tasks", "models", "methods")
+
+
+@main.command(name="list")
+@click.argument("what", type=click.Choice(LISTS))
+@as_json
+def list_(what: str, *, json_output: bool) -> None:
+    """List data sets, tasks, models (with floors) or transfer methods."""
+    from xferbench import workflow
+
+    rows = workflow.listing(what)
+    if json_output:
+        show_json(rows)
+    else:
+        click.echo("\n".join(f"{row['name']:24s} {row['about']}".rstrip() for row in rows) or f"no {what} yet")
+
+
+@main.command()
+@click.argument("name")
+@as_json
+def info(name: str, *, json_output: bool) -> None:
+    """Show what is known of a data set, task, model or floor."""
+    from xferbench import workflow
+
+    facts = workflow.info(name)
+    if json_output:
+        show_json(facts)
+    else:
+        click.echo("\n".join(f"{key:14s} {_inline(value)}" for key, value in facts.items()))
+
+
+def _inline(value: object) -> str:
+    """A value on one line of text."""
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return " ".join(str(value).split())
+
+
+@main.group(cls=Commands)
+def refs() -> None:
+    """Elemental reference energies."""
+
+
+@refs.command("fit")
+@click.argument("dataset", default="mini")
+@click.option("-f", "--functional", help="PBE, PBE+U or r2SCAN; default: each one the data set has.")
+@click.option("--split", default="train", show_default=True, help="The frames to fit on.")
+@click.option("--elements", help="Elements that must be covered, comma-separated; one without data is an error.")
+@click.option("--allow-missing", is_flag=True, help="List elements without data instead of stopping.")
+@click.option("-o", "--out", type=FILE, help="Also write the references as JSON.")
+@cached
+@as_json
+def refs_fit(dataset: str, *, out: Path | None, json_output: bool, **options: Any) -> None:  # noqa: ANN401 - click's options
+    """Fit eV per element by least squares on composition fractions, per functional (seed paper, Eq. 2)."""
+    from xferbench import workflow
+    from xferbench.storage import write_json
+
+    fits = workflow.fit_references(dataset, **options)
+    if out is not None:
+        write_json(out, [dataclasses.asdict(fit) for fit in fits])
+        note(f"wrote {out}")
+    if json_output:
+        show_json([dataclasses.asdict(fit) for fit in fits])
+    else:
+        click.echo("\n\n".join(workflow.references_table(fit) for fit in fits))
+
+
+@main.command()
+@click.argument("model")
+@click.option("-t", "--task", default="mini-static", show_default=True, help="Task id or TOML file.")
+@click.option("-o", "--out", type=DIRECTORY, default=Path("xferbench-out"), show_default=True, help="Where results go.")
+@click.option("--dataset", "directory", type=DIRECTORY, help="A prepared data set; default: in the cache.")
+@click.option("--device", default="cpu", show_default=True, help="What torch calls it: cpu, cuda, cuda:1, mps.")
+@click.option(
+    "--batch-size", type=click.IntRange(1), default=16, show_default=True, help="Structures per call of the model."
+)
+@click.option("--limit", type=click.IntRange(1), help="Only the first N test frames: for testing, never for a board.")
+@click.option(
+    "--timeout", type=click.FloatRange(0, min_open=True), default=600.0, show_default=True, help="Seconds per batch."
+)
+@click.option(
+    "--resume/--no-resume", default=True, show_default=True, help="Continue an interrupted run, or start anew."
+)
+@click.option("--allow-missing", is_flag=True, help="Count frames that a predictions file lacks as failed.")
+@click.option("--model-id", help="Name of the row, for a predictions file.")
+@click.option("--functional", help="What the model reproduces, for a predictions file: PBE, PBE+U or r2SCAN.")
+@cached
+@as_json
+def score(model: str, *, json_output: bool, **options: Any) -> None:  # noqa: ANN401 - click's options
+    """Score a model: model.py, a built-in such as chgnet:r2scan, floor:copy-gga, or a predictions .parquet.
+
+    The model runs in a process of its own that is handed structures only, never labels. A run that was interrupted
+    continues where it stopped.
+    """
+    from xferbench import workflow
+
+    report = workflow.score(workflow.Request(model=model, progress=True, say=note, **options))
+    if json_output:
+        show_json([dataclasses.asdict(result) for result in report.results])
+    else:
+        click.echo(report.table)
+    for path in report.written:
+        note(f"wrote {path}")
+
+
+@main.command()
+@click.argument("model")
+@click.option("--device", default="cpu", show_default=True, help="What torch calls it: cpu, cuda, cuda:1, mps.")
+@click.option(
+    "--timeout", type=click.FloatRange(0, min_open=True), default=600.0, show_default=True, help="Seconds in all."
+)
+@as_json
+def check(model: str, *, device: str, timeout: float, json_output: bool) -> None:
+    """Test a model against the contract: shapes, units, signs, gradients, symmetries."""
+    from xferbench import workflow
+
+    results = workflow.check_model(model, device=device, timeout=timeout)
+    if json_output:
+        show_json([dataclasses.asdict(result) for result in results])
+    else:
+        click.echo(workflow.checks_table(results))
+    failed = [result.name for result in results if result.passed is False]
+    if failed:
+        raise CheckFailedError(f"{model} fails {len(failed)} of {len(results)} checks: {', '.join(failed)}")
+
+
+@main.command()
+@click.argument("root", type=DIRECTORY, default=Path())
+def validate(root: Path) -> None:
+    """Check every task, card and result below ROOT, and score stored predictions again."""
+    from xferbench import workflow
+
+    lines, problems = workflow.validate(root, say=note)
+    click.echo("\n".join(lines))
+    if problems:
+        click.echo("\n".join(problems))
+        raise CheckFailedError(f"{len(problems)} problem(s) below {root}")
+
+
+@main.group(cls=Commands)
+def leaderboard() -> None:
+    """The leaderboard: cards and results in, a table and a page out."""
+
+
+@leaderboard.command("build")
+@click.argument("directory", type=DIRECTORY, default=Path("leaderboard"))
+def leaderboard_build(directory: Path) -> None:
+    """Make README.md and index.html from models/*.toml and results/*/*.json in DIRECTORY."""
+    from xferbench import leaderboard as board
+
+    report = board.build(directory)
+    click.echo(f"{report.readme}\n{report.page}")
+
+
+@main.group(cls=Commands)
+def mini() -> None:
+    """Our own DFT pairs: extend, build and verify them."""
+
+
+@mini.command("generate")
+@click.argument("records", type=FILE)
+@click.option("--budget", type=float, default=60.0, show_default=True, help="Minutes after which no new pair is begun.")
+@click.option("--part", default="0/1", show_default=True, help="i/n: every n-th seed structure, starting at i.")
+@click.option("--kinds", help="Perturbations, comma-separated; default: all.")
+@click.option("--elements", help="Only structures made of these elements, comma-separated.")
+@click.option("--spin", is_flag=True, help="The magnetic structures instead of the others.")
+@click.option("--limit", type=click.IntRange(1), default=400, show_default=True, help="Seconds per calculation.")
+def mini_generate(
+    records: Path, *, budget: float, part: str, kinds: str | None, elements: str | None, spin: bool, limit: int
+) -> None:
+    """Run GPAW for pairs that RECORDS (JSON lines) does not have yet, and append them. Resumable."""
+    from xferbench.sources.mini import generate
+
+    generate.generate(
+        records,
+        budget_minutes=budget,
+        part=_part(part),
+        kinds=_split(kinds),
+        elements=_split(elements),
+        spin=spin,
+        limit_seconds=limit,
+        progress=note,
+    )
+
+
+@mini.command("build")
+@click.option("--records", type=FILE, help="JSON lines; default: those in the package.")
+@click.option("--out", type=FILE, help="Parquet; default: the one in the package.")
+def mini_build(records: Path | None, out: Path | None) -> None:
+    """Turn records into the embedded Parquet file. The same records give the same bytes."""
+    from xferbench.sources.mini import build
+
+    click.echo(build.build(records, out))
+
+
+@mini.command("verify")
+@click.argument("records", nargs=-1)
+@click.option(
+    "-n", type=click.IntRange(1), default=1, show_default=True, help="Recompute N cheap pairs if no RECORDS are named."
+)
+def mini_verify(records: Sequence[str], n: int) -> None:
+    """Recompute records with GPAW and compare them with the stored numbers. Needs `xferbench[dft]`."""
+    from xferbench.sources.mini import verify
+
+    click.echo("\n".join(map(str, verify.verify(records, n=n, progress=note))))
+
+
+def _split(text: str | None) -> list[str] | None:
+    return None if text is None else [item.strip() for item in text.split(",") if item.strip()]
+
+
+def _part(text: str) -> tuple[int, int]:
+    """``i/n`` as two numbers."""
+    numbers = text.split("/")
+    if len(numbers) != 2 or not all(item.isdigit() for item in numbers) or not int(numbers[0]) < int(numbers[1]):
+        raise UsageError(f"--part must be i/n with i < n, for example 0/2, not {text!r}")
+    return int(numbers[0]), int(numbers[1])
+
+
+def command_paths(group: click.Group = main, prefix: str = "") -> Iterable[tuple[str, click.Command]]:
+    """Every command with its full name: for documents and their tests."""
+    for name, command in sorted(group.commands.items()):
+        if isinstance(command, click.Group):
+            yield from command_paths(command, f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}", command

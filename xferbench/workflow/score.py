@@ -1,0 +1,287 @@
+"""One model on one task: find the data, run the model or read its predictions, score it and the floors, write it all.
+
+```
+out/models/<model-id>.toml                       card
+out/predictions/<task-id>@<version>/<model-id>.parquet
+out/results/<task-id>@<version>/<model-id>.json
+```
+"""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xferbench import dataset as datasets
+from xferbench import floors, leaderboard, predict, results, scoring
+from xferbench.errors import FormatError, UsageError
+from xferbench.leaderboard.cards import cards_directory, read_card
+from xferbench.models import parse_spec
+from xferbench.models.spec import MODEL_ID
+from xferbench.predict.facts import FACTS, facts_of
+from xferbench.records import Functional
+from xferbench.registry import FLOORS, MODEL_VARIANTS, check_name, near, resolve
+from xferbench.storage import sha256, write_bytes, write_text
+from xferbench.tables import predictions_table, write_table
+from xferbench.tasks import Task, load_task, task_sha256
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from xferbench.dataset import Dataset
+    from xferbench.records import Predictions
+    from xferbench.results import ModelFacts, Result
+
+PACKAGES = ("numpy", "pyarrow", "scikit-learn", "xferbench")
+"""Whose versions can move the last digit of a score, or of a floor."""
+
+
+def silent(_message: str) -> None:
+    """Say nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What to score, and how; the options of ``xferbench score``.
+
+    Attributes:
+        model: ``chgnet:r2scan``, ``floor:ridge``, a ``model.py``, or a predictions ``.parquet``.
+        task: Task id or TOML file.
+        directory: A prepared data set; without it the cached one, prepared if need be.
+        limit: Score only the first test frames: a trial, of which no result file is written.
+        model_id: Name of the row, for a predictions file.
+        functional: What the model reproduces, for a predictions file.
+        say: Where notes go.
+    """
+
+    model: str
+    task: str = "mini-static"
+    out: Path = Path("xferbench-out")
+    directory: Path | None = None
+    device: str = "cpu"
+    batch_size: int = 16
+    limit: int | None = None
+    timeout: float = 600.0
+    resume: bool = True
+    allow_missing: bool = False
+    model_id: str | None = None
+    functional: str | None = None
+    cache_dir: Path | None = None
+    offline: bool = False
+    progress: bool = False
+    say: Callable[[str], None] = silent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Report:
+    """What came out.
+
+    Attributes:
+        results: The model's first, then the floors'.
+        table: All of them, ranked, as text.
+        written: Files that were written or kept.
+    """
+
+    results: list[Result]
+    table: str
+    written: list[Path]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Contender:
+    """Predictions and what is known of the model that made them."""
+
+    facts: ModelFacts
+    predictions: Predictions
+    path: Path
+
+
+def score(request: Request) -> Report:
+    """Score a model and the floors on a task, and write results, predictions and card below ``request.out``.
+
+    Raises:
+        XferbenchError: Whatever the user has to mend: see ``errors``.
+    """
+    task = load_task(request.task)
+    if not _is_predictions(request.model) and not request.model.startswith("floor:"):
+        parse_spec(request.model)  # a wrong name should not cost the preparation of a data set
+    data = open_dataset(task, request)
+    contender = _contender(request, task, data)
+    scored = [_score(contender, task, data, request)]
+    scored += [
+        _score(floor_contender(name, task, data), task, data, request)
+        for name in floors.available(task)
+        if f"floor-{name}" != contender.facts.id
+    ]
+    written = [contender.path] if contender.path.exists() else []
+    if request.limit is None:
+        for result in scored:
+            path = result_path(request.out, task, result.model.id)
+            results.write(path, result)
+            written.append(path)
+    return Report(results=scored, table=leaderboard.terminal_table(scored, task), written=written)
+
+
+def open_dataset(task: Task, request: Request) -> Dataset:
+    """The task's data set: the named directory, else the cached one, built or rebuilt if it is not the one pinned.
+
+    Raises:
+        DataError: It cannot be prepared, or is damaged.
+    """
+    if request.directory is not None:
+        return datasets.Dataset.open(request.directory)
+    directory = datasets.locate(task.dataset, request.cache_dir)
+    if not directory.exists():
+        request.say(f"preparing data set {task.dataset} in {directory}")
+    return datasets.prepare(task.dataset, cache_dir=request.cache_dir, offline=request.offline)
+
+
+def result_path(out: Path, task: Task, model_id: str) -> Path:
+    """Where the result of a model on a task belongs."""
+    return out / "results" / task.key / f"{model_id}.json"
+
+
+def predictions_path(out: Path, task: Task, model_id: str, limit: int | None = None) -> Path:
+    """Where the predictions of a model for a task belong; those of a trial lie beside them."""
+    trial = "" if limit is None else f".limit-{limit}"
+    return out / "predictions" / task.key / f"{model_id}{trial}.parquet"
+
+
+def environment() -> results.Environment:
+    """This machine, as far as it can move a last digit."""
+    return results.Environment(
+        python=platform.python_version(),
+        platform=f"{platform.system()} {platform.machine()}",
+        packages={name: metadata.version(name) for name in PACKAGES},
+    )
+
+
+def floor_contender(name: str, task: Task, data: Dataset) -> Contender:
+    """Predictions of a floor; they are computed, not read, so ``path`` is only its name."""
+    check_name("floor", name, FLOORS)
+    predictions = resolve("floor", name, FLOORS)(data, task)
+    return Contender(facts=floors.facts(name, data, task), predictions=predictions, path=Path(f"floor:{name}"))
+
+
+def _score(contender: Contender, task: Task, data: Dataset, request: Request) -> Result:
+    return scoring.score(
+        task,
+        data,
+        contender.predictions,
+        facts=contender.facts,
+        environment=environment(),
+        task_sha256=task_sha256(request.task),
+        limit=request.limit,
+        allow_missing=request.allow_missing,
+        where=contender.path,
+    )
+
+
+def _contender(request: Request, task: Task, data: Dataset) -> Contender:
+    """Run, compute or read the predictions that ``request.model`` names."""
+    kind, _, name = request.model.partition(":")
+    if kind == "floor":
+        made = floor_contender(name, task, data)
+        path = predictions_path(request.out, task, made.facts.id, request.limit)
+        write_table(path, predictions_table(made.predictions))
+        return Contender(facts=made.facts, predictions=made.predictions, path=path)
+    if _is_predictions(request.model):
+        return _from_file(request, task)
+    for option in ("model_id", "functional"):
+        if getattr(request, option) is not None:
+            raise UsageError(f"--{option.replace('_', '-')} is for predictions files; a model declares it itself")
+    return _from_model(request, task, data)
+
+
+def _is_predictions(model: str) -> bool:
+    return model.endswith((".parquet", ".pq"))
+
+
+def _from_model(request: Request, task: Task, data: Dataset) -> Contender:
+    spec = parse_spec(request.model)
+    path = predictions_path(request.out, task, spec.model_id, request.limit)
+    predictions, declared = predict.run(
+        spec,
+        scoring.expected_frames(task, data, limit=request.limit).frames,
+        path,
+        settings={"task": task.key, "fingerprint": task.fingerprint},
+        device=request.device,
+        batch_size=request.batch_size,
+        timeout=request.timeout,
+        resume=request.resume,
+        progress=request.progress,
+    )
+    return Contender(facts=_facts(spec.model_id, declared, request), predictions=predictions, path=path)
+
+
+def _from_file(request: Request, task: Task) -> Contender:
+    """Predictions of anybody: kept under ``out`` as well, so that the result can be repeated from there."""
+    source = Path(request.model)
+    predictions = scoring.read_predictions(source)
+    if FACTS in predictions.settings:
+        own = facts_of(predictions.settings, source)
+    else:
+        own = predict.ModelFacts(functional=_functional(request), **_UNDECLARED)
+    model_id = request.model_id or predictions.settings.get("model") or source.stem
+    if not MODEL_ID.fullmatch(model_id):
+        raise UsageError(
+            f"model id {model_id!r} must be small letters and digits joined by '.' or '-'; give --model-id"
+        )
+    path = predictions_path(request.out, task, model_id, request.limit)
+    if path.resolve() != source.resolve():
+        write_table(path, predictions_table(predictions))
+    return Contender(facts=_facts(model_id, own, request), predictions=predictions, path=path)
+
+
+_UNDECLARED: dict[str, Any] = {
+    "supported_elements": None,
+    "references": None,
+    "card": None,
+    "source_sha256": None,
+    "versions": {},
+}
+
+
+def _functional(request: Request) -> Functional:
+    known = [item.value for item in Functional]
+    if request.functional is None:
+        raise UsageError(
+            f"{request.model} does not say which functional its model reproduces; add --functional {'|'.join(known)}"
+        )
+    if request.functional not in known:
+        raise UsageError(f"unknown functional {request.functional!r}; {near(request.functional, known)}")
+    return Functional(request.functional)
+
+
+def _facts(model_id: str, declared: predict.ModelFacts, request: Request) -> ModelFacts:
+    """What scoring needs to know, with the card in its place below ``out``."""
+    card = request.out / "models" / f"{model_id}.toml"
+    _place_card(model_id, declared.card, card)
+    return results.ModelFacts(
+        id=model_id,
+        name=read_card(card).model_name if card.exists() else model_id,
+        kind="model",
+        functional=declared.functional,
+        references=declared.references,
+        card_sha256=sha256(card) if card.exists() else None,
+        source_sha256=declared.source_sha256,
+    )
+
+
+def _place_card(model_id: str, declared: str | None, card: Path) -> None:
+    """Copy the card a model brings, or that of a built-in model; a card that is there already is left as it is."""
+    if card.exists():
+        return
+    builtin = {f"{name}-{variant}" for name, variants in MODEL_VARIANTS.items() for variant in variants}
+    if declared is not None:
+        write_text(card, declared)
+        try:
+            read_card(card)
+        except FormatError:
+            card.unlink()
+            raise
+    elif model_id in builtin:
+        write_bytes(card, (cards_directory() / card.name).read_bytes())
