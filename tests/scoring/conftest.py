@@ -1,0 +1,58 @@
+"""A model of known error on the synthetic pairs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from xferbench.records import Functional, Prediction, Predictions
+from xferbench.results import Environment, ModelFacts
+from xferbench.scoring import expected_frames, score
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from xferbench.dataset import Dataset
+    from xferbench.records import Frame
+    from xferbench.tasks import Task
+
+FACTS = ModelFacts(id="m", name="M", kind="model", functional=Functional.R2SCAN)
+ENVIRONMENT = Environment(python="3", platform="here", packages={"numpy": "2"})
+OFFSETS = {3: 0.7, 8: -1.1, 12: 3.0, 17: 0.2}
+
+
+def answer(frame: Frame) -> Prediction:
+    """The labels, with another energy zero for each element."""
+    return Prediction(
+        frame_id=frame.frame_id,
+        energy=frame.energy + sum(OFFSETS[int(number)] for number in frame.numbers),
+        forces=frame.forces,
+        stress=frame.stress,
+        magmoms=np.full(frame.n_atoms, 0.5) if frame.magmoms is None else -frame.magmoms,
+    )
+
+
+@pytest.fixture
+def answers(synthetic_dataset: Dataset, synthetic_task: Task) -> list[Prediction]:
+    """``answer`` for every calibration and test frame."""
+    return [answer(frame) for frame in expected_frames(synthetic_task, synthetic_dataset).frames]
+
+
+@pytest.fixture
+def run(synthetic_dataset: Dataset, synthetic_task: Task) -> Callable[..., object]:
+    """``run(records, facts=…, task=…, …)`` -> result."""
+
+    def inner(records, *, facts=FACTS, task=synthetic_task, settings=None, **options):
+        return score(
+            task,
+            synthetic_dataset,
+            Predictions(records=records, settings=settings or {"model": "m"}),
+            facts=facts,
+            environment=ENVIRONMENT,
+            task_sha256="sha256:" + "0" * 64,
+            **options,
+        )
+
+    return inner

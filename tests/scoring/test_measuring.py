@@ -1,0 +1,175 @@
+"""Entries, intervals, elements and parity points of rows with known numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from xferbench import references
+from xferbench.metrics import METRICS, sample
+from xferbench.records import Frame, Functional
+from xferbench.scoring.measuring import ONE_MATERIAL, PARITY_POINTS, UNDEFINED, measure, parity, per_element
+from xferbench.scoring.rows import Rows
+from xferbench.statistics import ClusterBootstrap
+
+LI, OX = 3, 8
+
+
+def frame(material: str, formula: tuple[int, ...]) -> Frame:
+    n = len(formula)
+    return Frame(
+        frame_id=f"{material}-{n}",
+        pair_id=material,
+        material_id=material,
+        functional=Functional.R2SCAN,
+        numbers=np.array(formula),
+        positions=np.zeros((n, 3)),
+        cell=np.eye(3),
+    )
+
+
+FRAMES = [frame("m1", (LI,)), frame("m0", (LI, OX)), frame("m1", (LI, LI)), frame("m2", (OX,))]
+ERRORS = np.array([0.1, -0.2, 0.3, 0.4])
+ENERGY = Rows(sample(ERRORS, np.zeros(4), baseline=np.full(4, 0.5)), 5, None)
+FORCES = Rows(
+    sample(np.repeat([0.1, 0.2, 0.3, 0.6, 0.6, 0.9], 3).reshape(6, 3), np.zeros((6, 3)), frame=[0, 1, 1, 2, 2, 3]),
+    4,
+    None,
+)
+NOTHING = Rows(None, 3, "the model predicts no stress")
+ROWS = {
+    ("energy", "aligned"): ENERGY,
+    ("energy", "raw"): ENERGY,
+    ("energy", "referenced"): NOTHING,
+    ("gap", "aligned"): ENERGY,
+    ("forces", "none"): FORCES,
+    ("stress", "none"): NOTHING,
+    ("magmoms", "none"): NOTHING,
+}
+
+
+@pytest.fixture
+def entries(synthetic_task):
+    return {entry.key: entry for entry in measure(synthetic_task, ROWS, FRAMES)}
+
+
+class TestEntries:
+    def test_there_is_one_for_each_metric_in_the_order_of_the_task(self, synthetic_task):
+        assert [entry.key for entry in measure(synthetic_task, ROWS, FRAMES)] == [m.key for m in synthetic_task.metrics]
+
+    def test_values_and_counts_are_those_worked_by_hand(self, entries):
+        entry = entries["energy_mae/aligned"]
+        assert entry.value == pytest.approx(0.25)
+        assert (entry.n_frames, entry.n_materials, entry.n_missing) == (4, 3, 1)
+        assert entry.reason is None
+        assert entries["energy_rmse/raw"].value == pytest.approx(np.sqrt(0.30 / 4))
+        assert entries["gap_explained/aligned"].value == pytest.approx(1 - 0.30 / 1.0)
+        assert entries["force_mae"].value == pytest.approx((0.1 + 0.2 + 0.3 + 0.6 + 0.6 + 0.9) / 6)
+
+    def test_exactly_one_is_the_main_one(self, entries):
+        assert [key for key, entry in entries.items() if entry.main] == ["energy_mae/aligned"]
+
+    def test_units_and_directions_are_those_of_the_table(self, entries):
+        for entry in entries.values():
+            assert (entry.unit, entry.better) == (METRICS[entry.name].unit, METRICS[entry.name].better)
+            assert entry.reference == (entry.key.partition("/")[2] or None)
+
+    def test_a_metric_without_rows_has_a_reason(self, entries):
+        entry = entries["stress_mae"]
+        assert (entry.value, entry.ci_low, entry.ci_high) == (None, None, None)
+        assert (entry.n_frames, entry.n_materials, entry.n_missing) == (0, 0, 3)
+        assert entry.reason == "the model predicts no stress"
+
+    def test_a_single_material_has_a_value_without_interval(self, synthetic_task):
+        frames = [replace(item, material_id="m") for item in FRAMES]
+        entry = measure(synthetic_task, ROWS, frames)[0]
+        assert entry.value is not None
+        assert entry.ci_low is None
+        assert entry.ci_high is None
+        assert entry.reason == ONE_MATERIAL
+
+    def test_an_undefined_value_has_a_reason(self, synthetic_task):
+        exact = Rows(sample([0.1, 0.0], [0.0, 0.0], n_frames=4, baseline=[0.0, 0.0]), 2, None)
+        found = {entry.key: entry for entry in measure(synthetic_task, ROWS | {("gap", "aligned"): exact}, FRAMES)}
+        assert found["gap_explained/aligned"].value is None
+        assert found["gap_explained/aligned"].reason == UNDEFINED
+        assert found["gap_mae/aligned"].value == 0.05
+
+
+class TestIntervals:
+    def test_they_are_those_of_a_bootstrap_over_materials(self, entries, synthetic_task):
+        plan = synthetic_task.bootstrap
+        bootstrap = ClusterBootstrap(n_clusters=3, n_resamples=plan.n, seed=plan.seed, confidence=plan.confidence)
+        total, count = np.array([0.2, 0.4, 0.4]), np.array([1, 2, 1])  # m0, m1, m2
+        counts = np.concatenate(list(bootstrap.counts()))
+        expected = bootstrap.interval((counts @ total) / (counts @ count), 3)
+        entry = entries["energy_mae/aligned"]
+        assert (entry.ci_low, entry.ci_high) == pytest.approx(tuple(expected))
+
+    def test_an_interval_does_not_depend_on_the_other_metrics_of_the_task(self, entries, synthetic_task):
+        alone = replace(synthetic_task, metrics=synthetic_task.metrics[:1])
+        (entry,) = measure(alone, ROWS, FRAMES)
+        assert (entry.ci_low, entry.ci_high) == (entries[entry.key].ci_low, entries[entry.key].ci_high)
+
+    def test_they_hold_the_value(self, entries):
+        for entry in entries.values():
+            if entry.value is not None:
+                assert entry.ci_low <= entry.value <= entry.ci_high
+
+    def test_the_seed_of_the_task_moves_them_and_nothing_else(self, synthetic_task):
+        frames = [frame(f"m{i}", (LI,)) for i in range(20)]
+        errors = Rows(sample(np.linspace(0, 1, 20) ** 2, np.zeros(20)), 20, None)
+        task = replace(synthetic_task, metrics=synthetic_task.metrics[:1])
+        tasks = [replace(task, bootstrap=replace(task.bootstrap, seed=seed)) for seed in (0, 1)]
+        (first,), (second,) = (measure(item, {("energy", "raw"): errors}, frames) for item in tasks)
+        assert first.value == second.value
+        assert first.ci_high != second.ci_high
+        assert first.ci_high == pytest.approx(second.ci_high, rel=0.1)
+
+
+class TestPerElement:
+    def test_energies_count_frames_and_forces_count_atoms_of_the_element(self):
+        found = {(entry.element, entry.metric): entry for entry in per_element(ROWS, FRAMES)}
+        assert found["Li", "energy_mae/aligned"].value == pytest.approx((0.1 + 0.2 + 0.3) / 3)
+        assert found["O", "energy_mae/aligned"].value == pytest.approx((0.2 + 0.4) / 2)
+        assert found["Li", "force_mae"].value == pytest.approx((0.1 + 0.2 + 0.6 + 0.6) / 4)
+        assert found["O", "force_mae"].value == pytest.approx((0.3 + 0.9) / 2)
+        assert found["Li", "force_mae"].n_frames == 3
+        assert found["O", "energy_mae/aligned"].n_frames == 2
+
+    def test_elements_come_by_atomic_number(self):
+        assert [entry.element for entry in per_element(ROWS, FRAMES)] == ["Li", "O", "Li", "O"]
+
+    def test_frames_without_rows_do_not_count(self):
+        part = Rows(sample([0.1], [0.0], frame=[1], n_frames=4), 4, None)
+        found = per_element({("energy", "aligned"): part, ("forces", "none"): NOTHING}, FRAMES)
+        assert [(entry.element, entry.n_frames) for entry in found] == [("Li", 1), ("O", 1)]
+
+    def test_nothing_measured_gives_nothing(self):
+        assert per_element({("energy", "aligned"): NOTHING, ("forces", "none"): NOTHING}, FRAMES) == ()
+
+
+class TestParity:
+    FITTED = references.fit([np.array([LI]), np.array([OX])], [-2.0, -5.0])
+
+    def test_energies_lose_the_references_of_the_labels_on_both_sides(self):
+        rows = Rows(sample([-2.1, -3.9], [-2.0, -4.0], frame=[0, 1], n_frames=4), 2, None)
+        points = parity({("energy", "aligned"): rows, ("forces", "none"): NOTHING}, FRAMES, self.FITTED, 0)
+        assert np.array(points["energy"]) == pytest.approx(np.array([[0.0, -0.1], [-0.5, -0.4]]))
+        assert set(points) == {"energy"}
+
+    def test_forces_are_single_components(self):
+        points = parity(ROWS, FRAMES, self.FITTED, 0)["forces"]
+        assert len(points) == 18
+        assert points[0] == (0.0, 0.1)
+
+    def test_many_points_are_thinned_the_same_way_every_time(self):
+        label = np.arange(2000.0)
+        rows = ROWS | {("forces", "none"): Rows(sample(label[:, None], label[:, None]), 2000, None)}
+        first, again, other = (parity(rows, FRAMES, self.FITTED, seed)["forces"] for seed in (0, 0, 1))
+        assert len(first) == PARITY_POINTS
+        assert first == again != other
+        assert len(set(first)) == PARITY_POINTS
+        assert list(first) == sorted(first)

@@ -1,0 +1,341 @@
+"""What a model scored on one task: everything a table, a plot or a re-check needs, as one deterministic JSON file.
+
+Full precision, sorted keys, no time stamps and no timings: the same predictions give the same bytes. Units are the stored
+ones. The dataclasses below are the schema, and a file with a missing or unknown key is refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from xferbench.errors import FormatError, ModelError
+from xferbench.records import Functional  # noqa: TC001 - the schema is read from the annotations at run time
+from xferbench.schema import parse
+from xferbench.storage import read_json, to_json, write_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SCHEMA = 1
+"""Version of the file format; another one is not read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFacts:
+    """What scoring must know about a model besides its predictions.
+
+    Attributes:
+        id: Names the card and the result file.
+        name: For people.
+        kind: A floor is a baseline without a potential.
+        functional: What the model says it reproduces.
+        references: Declared elemental references, symbol -> eV/atom; none if the model declares none.
+        card_sha256: Of the model card, if there is one.
+        source_sha256: Of the user's file the model came from, if it came from one.
+
+    Raises:
+        ModelError: A declared reference is NaN or infinite.
+    """
+
+    id: str
+    name: str
+    kind: Literal["model", "floor"]
+    functional: Functional
+    references: Mapping[str, float] | None = None
+    card_sha256: str | None = None
+    source_sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        bad = [symbol for symbol, energy in (self.references or {}).items() if not math.isfinite(energy)]
+        if bad:
+            raise ModelError(
+                f"model {self.id} declares elemental references that are not finite for {', '.join(bad)}; "
+                "leave out elements it has no reference for"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """Where the score was computed, as far as it can move a last digit."""
+
+    python: str
+    platform: str
+    packages: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskEntry:
+    """The question: ``key`` is ``id@version``, ``sha256`` that of the task file."""
+
+    id: str
+    version: int
+    key: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetEntry:
+    """The data: ``fingerprint`` covers every structure, label and split."""
+
+    name: str
+    version: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelEntry:
+    """The model. ``declared_match``: it says it reproduces the functional of the task."""
+
+    id: str
+    name: str
+    kind: Literal["model", "floor"]
+    functional: Functional
+    declared_match: bool
+    card_sha256: str | None
+    source_sha256: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictionsEntry:
+    """The predictions: a digest of their numbers, and the settings that made them."""
+
+    digest: str
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How many of what.
+
+    Attributes:
+        frames: Test frames the task asks for, after ``limit``.
+        predicted: Of these, with numbers.
+        failed: Of these, without: the model failed, or the prediction is missing and was allowed to.
+        errors: Message -> number of failed test frames.
+        materials: Parent materials of the test frames.
+        calibration_frames: Frames offsets may be fitted on; ``alignment.n_frames`` says how many were.
+        ignored: Predictions of other frames of the data set, not used.
+        limit: Number of test frames asked for, if fewer than the task has. Such a result is a trial, not a score.
+    """
+
+    frames: int
+    predicted: int
+    failed: int
+    errors: Mapping[str, int]
+    materials: int
+    calibration_frames: int
+    ignored: int
+    limit: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alignment:
+    """Elemental offsets added to the predictions, and how well the calibration frames determine them.
+
+    Attributes:
+        elements: Symbol -> eV/atom. Where ``rank`` is below the number of elements only sums along the compositions of
+            the calibration frames mean anything, not the single offsets.
+        rank: Of the composition matrix.
+        condition: Its largest over its smallest nonzero singular value.
+        n_frames: Calibration frames with a prediction.
+        not_estimable: Ids of test frames whose composition the calibration frames do not determine; left out.
+    """
+
+    elements: Mapping[str, float]
+    rank: int
+    condition: float
+    n_frames: int
+    not_estimable: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class References:
+    """Elemental references of the two sides of a ``referenced`` energy, symbol -> eV/atom.
+
+    Attributes:
+        label: Fitted on the labels of the calibration split.
+        model: Declared by the model, if it declares any.
+    """
+
+    label: Mapping[str, float]
+    model: Mapping[str, float] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricEntry:
+    """One metric of the task.
+
+    Attributes:
+        key: ``name/reference``, or the name where there is no reference.
+        value: In ``unit``; none if nothing could be measured.
+        ci_low: Lower end of the bootstrap interval; none if there are fewer than two materials.
+        ci_high: Upper end.
+        n_frames: Frames the value is computed on.
+        n_materials: Their parent materials: what the interval rests on.
+        n_missing: Frames that have a label and are not in the value: failed, not predicted, or not estimable.
+        main: Whether it ranks the task.
+        reason: Why there is no value, or no interval.
+    """
+
+    name: str
+    reference: Literal["raw", "referenced", "aligned"] | None
+    key: str
+    unit: str
+    better: Literal["lower", "higher"]
+    value: float | None
+    ci_low: float | None
+    ci_high: float | None
+    n_frames: int
+    n_materials: int
+    n_missing: int
+    main: bool
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ElementEntry:
+    """One metric restricted to one element.
+
+    Attributes:
+        metric: ``energy_mae/aligned`` over the frames that contain the element, or ``force_mae`` over its atoms.
+        n_frames: Frames that contain the element and entered.
+    """
+
+    element: str
+    metric: str
+    value: float
+    n_frames: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One model on one task.
+
+    Attributes:
+        coverage: Fraction of the test frames with a prediction.
+        parity: ``energy`` and ``forces`` -> [label, prediction] points, at most 500 each, chosen once per task. Energies
+            are aligned, and the elemental references of the labels are removed from both sides (eV/atom); forces are
+            single components (eV/Å).
+    """
+
+    task: TaskEntry
+    dataset: DatasetEntry
+    model: ModelEntry
+    predictions: PredictionsEntry
+    counts: Counts
+    coverage: float
+    alignment: Alignment | None
+    references: References
+    metrics: tuple[MetricEntry, ...]
+    per_element: tuple[ElementEntry, ...]
+    parity: Mapping[str, tuple[tuple[float, ...], ...]]
+    environment: Environment
+    schema: int = field(default=SCHEMA)
+
+    def metric(self, key: str) -> MetricEntry | None:
+        """The entry of one metric, if the task has it."""
+        return next((entry for entry in self.metrics if entry.key == key), None)
+
+    @property
+    def main(self) -> MetricEntry:
+        """The metric that ranks."""
+        return next(entry for entry in self.metrics if entry.main)
+
+    def to_json(self) -> str:
+        """The file's text: the same result gives the same bytes."""
+        return to_json(dataclasses.asdict(self))
+
+
+def from_json(data: object, where: object) -> Result:
+    """Make a result of parsed JSON.
+
+    Args:
+        data: What the JSON parser returned.
+        where: The file, for the message.
+
+    Raises:
+        FormatError: Listing every unknown or missing key, wrong type and impossible value.
+    """
+    schema = data.get("schema") if isinstance(data, Mapping) else None
+    if schema != SCHEMA:
+        raise FormatError(
+            f"{where}: a result of schema {SCHEMA} is wanted, not {schema!r}; score the predictions again with this version"
+        )
+    result = parse(Result, data, where)
+    problems = list(_problems(result)) + [f"{path} is not a finite number" for path in _not_finite(data, "")]
+    if problems:
+        raise FormatError(f"{where}: {'; '.join(problems)}")
+    return result
+
+
+def write(path: Path, result: Result) -> None:
+    """Write a result, whole or not at all.
+
+    Raises:
+        StorageError: The disk refuses.
+    """
+    write_text(path, result.to_json())
+
+
+def read(path: Path) -> Result:
+    """Read a result.
+
+    Raises:
+        StorageError: The file cannot be read.
+        IntegrityError: It is not JSON: truncated or altered.
+        FormatError: It breaks the schema; every problem is listed.
+    """
+    return from_json(read_json(path), path)
+
+
+def _problems(result: Result) -> Iterator[str]:
+    """What types cannot say: numbers that must agree with each other."""
+    if result.task.key != f"{result.task.id}@{result.task.version}":
+        yield f"task.key {result.task.key!r} is not {result.task.id}@{result.task.version}"
+    yield from _count_problems(result.counts, result.coverage)
+    keys = [entry.key for entry in result.metrics]
+    if len(set(keys)) != len(keys):
+        yield "a metric is listed twice"
+    if sum(entry.main for entry in result.metrics) != 1:
+        yield "exactly one metric must be the main one"
+    for entry in result.metrics:
+        yield from _metric_problems(entry)
+    for name, points in result.parity.items():
+        if any(len(point) != 2 for point in points):
+            yield f"parity.{name} holds points that are not [label, prediction]"
+
+
+def _count_problems(counts: Counts, coverage: float) -> Iterator[str]:
+    listed = sum(counts.errors.values())
+    if counts.predicted + counts.failed != counts.frames or listed != counts.failed:
+        yield (
+            f"counts do not add up: {counts.predicted} predicted and {counts.failed} failed of {counts.frames} frames, "
+            f"{listed} errors"
+        )
+    if not math.isclose(coverage * counts.frames, counts.predicted):
+        yield f"coverage {coverage} is not {counts.predicted}/{counts.frames}"
+
+
+def _metric_problems(entry: MetricEntry) -> Iterator[str]:
+    if entry.key != (entry.name if entry.reference is None else f"{entry.name}/{entry.reference}"):
+        yield f"metric key {entry.key!r} does not fit name {entry.name!r} and reference {entry.reference!r}"
+    if (entry.ci_low is None) != (entry.ci_high is None):
+        yield f"{entry.key} has half an interval"
+    if entry.reason is None and (entry.value is None or entry.ci_low is None):
+        yield f"{entry.key} lacks its value or interval without a reason"
+
+
+def _not_finite(value: object, at: str) -> Iterator[str]:
+    """Paths of NaN and infinity, which Python's JSON parser lets through."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield at
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _not_finite(item, f"{at}.{key}".lstrip("."))
+    elif isinstance(value, list):
+        for i, item in enumerate(value):
+            yield from _not_finite(item, f"{at}[{i}]")

@@ -1,0 +1,163 @@
+"""Predictions + task -> result. Needs numpy and the data set; no potential has to be installed.
+
+``read_predictions`` reads anybody's file, ``expected_frames`` says which frames a task wants, ``score`` checks, aligns,
+measures and puts everything into one ``Result``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from xferbench.errors import CheckFailedError, IntegrityError
+from xferbench.results import (
+    Alignment,
+    Counts,
+    DatasetEntry,
+    ModelEntry,
+    PredictionsEntry,
+    References,
+    Result,
+    TaskEntry,
+)
+from xferbench.scoring import rows as rows_of
+from xferbench.scoring.checking import Checked, Expected, check, expected_frames
+from xferbench.scoring.measuring import measure, parity, per_element
+from xferbench.scoring.reading import read_predictions
+from xferbench.scoring.rows import Energies, Joined, Rows
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from xferbench.dataset import Dataset
+    from xferbench.records import Predictions
+    from xferbench.results import Environment, ModelFacts
+    from xferbench.tasks import Task
+
+__all__ = ["Checked", "Expected", "check", "expected_frames", "read_predictions", "score"]
+
+
+def score(
+    task: Task,
+    dataset: Dataset,
+    predictions: Predictions,
+    *,
+    facts: ModelFacts,
+    environment: Environment,
+    task_sha256: str,
+    limit: int | None = None,
+    allow_missing: bool = False,
+    where: object = "predictions",
+) -> Result:
+    """Score predictions on a task.
+
+    Args:
+        task: What is asked.
+        dataset: The data set the task pins.
+        predictions: Of the test and calibration frames; those of other frames are ignored and counted.
+        facts: About the model.
+        environment: Recorded as it is.
+        task_sha256: Of the task file.
+        limit: Score only the first test frames; the result says so.
+        allow_missing: Count frames without prediction as failures instead of refusing.
+        where: The predictions' file, for messages.
+
+    Raises:
+        IntegrityError: The data set is not the one the task pins.
+        PredictionsError: The predictions cannot be scored as they are.
+        CheckFailedError: Not one test frame has a prediction.
+        UsageError: The limit is not positive.
+        DataError: A split is empty, or the calibration frames have no energies.
+    """
+    if dataset.fingerprint != task.fingerprint:
+        raise IntegrityError(
+            f"task {task.key} is about data with fingerprint {task.fingerprint}, but {dataset.directory} has "
+            f"{dataset.fingerprint}; prepare data set {task.dataset!r} again with this version"
+        )
+    expected = expected_frames(task, dataset, limit=limit)
+    known = (frame.frame_id for family in ("gga", "r2scan") for frame in dataset.frames(family))
+    checked = check(predictions, expected, known, allow_missing=allow_missing, where=where)
+    counts = _counts(expected, checked, where)
+    test = rows_of.join(expected.test, checked.records)
+    energies = rows_of.energies(test, rows_of.join(expected.calibration, checked.records), facts.references)
+    rows = _rows(task, dataset, test, energies)
+    declared = None if facts.references is None else {symbol: float(e) for symbol, e in facts.references.items()}
+    return Result(
+        task=TaskEntry(id=task.id, version=task.version, key=task.key, sha256=task_sha256),
+        dataset=DatasetEntry(name=dataset.name, version=dataset.version, fingerprint=dataset.fingerprint),
+        model=_model(task, facts),
+        predictions=PredictionsEntry(digest=predictions.digest(), settings=dict(predictions.settings)),
+        counts=counts,
+        coverage=counts.predicted / counts.frames,
+        alignment=_alignment(test, energies),
+        references=References(label=energies.label_references.energies, model=declared),
+        metrics=measure(task, rows, test.frames),
+        per_element=per_element(rows, test.frames),
+        parity=parity(rows, test.frames, energies.label_references, task.bootstrap.seed),
+        environment=environment,
+    )
+
+
+def _rows(task: Task, dataset: Dataset, test: Joined, energies: Energies) -> Mapping[tuple[str, str], Rows]:
+    """(quantity, reference) -> rows, for everything a task may ask for."""
+    gap = Rows(None, 0, rows_of.GGA_TASK)
+    if not task.functional.is_gga:
+        gap = rows_of.gap_rows(energies.aligned, test, dataset.pairs(task.split), dataset.pairs(task.calibration))
+    return {
+        ("energy", "raw"): rows_of.energy_rows(energies.raw),
+        ("energy", "referenced"): rows_of.energy_rows(energies.referenced),
+        ("energy", "aligned"): rows_of.energy_rows(energies.aligned),
+        ("gap", "aligned"): gap,
+        ("forces", "none"): rows_of.force_rows(test),
+        ("stress", "none"): rows_of.stress_rows(test),
+        ("magmoms", "none"): rows_of.magmom_rows(test),
+    }
+
+
+def _counts(expected: Expected, checked: Checked, where: object) -> Counts:
+    outcomes = [checked.records[frame.frame_id].error for frame in expected.test]
+    errors = Counter(error for error in outcomes if error is not None)
+    failed = errors.total()
+    if failed == len(expected.test):
+        message, number = errors.most_common(1)[0]
+        raise CheckFailedError(
+            f"{where}: none of the {failed} test frames has a prediction ({number} times: {message}); "
+            "make the model run on one structure first"
+        )
+    return Counts(
+        frames=len(expected.test),
+        predicted=len(expected.test) - failed,
+        failed=failed,
+        errors=dict(sorted(errors.items())),
+        materials=len({frame.material_id for frame in expected.test}),
+        calibration_frames=len(expected.calibration),
+        ignored=checked.ignored,
+        limit=expected.limit,
+    )
+
+
+def _model(task: Task, facts: ModelFacts) -> ModelEntry:
+    return ModelEntry(
+        id=facts.id,
+        name=facts.name,
+        kind=facts.kind,
+        functional=facts.functional,
+        declared_match=facts.functional == task.functional,
+        card_sha256=facts.card_sha256,
+        source_sha256=facts.source_sha256,
+    )
+
+
+def _alignment(test: Joined, energies: Energies) -> Alignment | None:
+    offsets = energies.offsets
+    if offsets is None:
+        return None
+    return Alignment(
+        elements=offsets.energies,
+        rank=offsets.rank,
+        condition=offsets.condition_number,
+        n_frames=offsets.n_frames,
+        not_estimable=tuple(
+            frame.frame_id for frame, good in zip(test.frames, energies.estimable, strict=True) if not good
+        ),
+    )
