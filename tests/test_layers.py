@@ -23,7 +23,9 @@ LAYERS = [
     {"sources", "pairing", "splits", "references", "metrics", "statistics"},
     {"tables"},
     {"records", "registry"},
-    {"errors", "units", "storage", "schema"},
+    {"schema"},
+    {"storage"},
+    {"errors", "units"},
 ]
 """Highest first; a module imports only from rows below its own, and inside its own folder."""
 

@@ -38,8 +38,9 @@ METHODS: dict[str, str] = {}
 def near(name: str, known: Iterable[str]) -> str:
     """A clause for an error message: the closest known name if there is one, and all of them."""
     names = sorted(known)
-    close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]!r}? " if close else ""
+    spelled = {item.lower(): item for item in names}
+    close = difflib.get_close_matches(name.lower(), spelled, n=1, cutoff=0.5)
+    hint = f"did you mean {spelled[close[0]]!r}? " if close else ""
     return f"{hint}known: {', '.join(names) if names else 'none yet'}"
 
 

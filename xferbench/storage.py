@@ -5,22 +5,24 @@ Everything the suite writes goes through here, so a run killed at any moment lea
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from xferbench.errors import IntegrityError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 TEMPORARY = ".xferbench-tmp-"
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -38,7 +40,8 @@ def disk_errors(action: str, path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        hint = "free some space or choose another place" if error.errno == 28 else "check the path and its permissions"
+        full = error.errno in DISK_FULL
+        hint = "free some space or choose another place" if full else "check the path and its permissions"
         raise StorageError(f"cannot {action} {path}: {reason}; {hint}") from error
 
 
@@ -53,18 +56,17 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         StorageError: The disk refuses.
     """
+    temporary = path.with_name(f"{TEMPORARY}{path.name}-{secrets.token_hex(8)}")
     with disk_errors("write", path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f"{TEMPORARY}{path.name}-", dir=path.parent)
         try:
-            with os.fdopen(descriptor, "wb") as stream:
+            with temporary.open("xb") as stream:
                 stream.write(data)
                 stream.flush()
                 os.fsync(stream.fileno())
-            os.chmod(temporary, 0o666 & ~_umask())
-            Path(temporary).replace(path)
+            temporary.replace(path)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
 
 
@@ -98,8 +100,10 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - JSON is what it is; callers 
     data = read_bytes(path)
     try:
         return json.loads(data)
-    except ValueError as error:
-        raise IntegrityError(f"{path} is not valid JSON ({error}); it is truncated or was altered: make it again") from error
+    except (ValueError, RecursionError) as error:  # the second: brackets nested by the thousand
+        raise IntegrityError(
+            f"{path} is not valid JSON ({error}); it is truncated or was altered: make it again"
+        ) from error
 
 
 def sha256(path: Path) -> str:
@@ -127,7 +131,9 @@ def lock(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise StorageError(f"{path} is being written by another run; wait for it or choose another output") from error
+            raise StorageError(
+                f"{path} is being written by another run; wait for it or choose another output"
+            ) from error
         yield
 
 
@@ -135,37 +141,41 @@ def lock(path: Path) -> Iterator[None]:
 def new_directory(path: Path) -> Iterator[Path]:
     """Build a directory under a temporary name beside ``path`` and move it there when the block succeeds.
 
-    An old directory of that name is replaced. Leftovers of killed runs are removed first. Killed at any moment, ``path``
-    is the old directory, the new one, or (between two renames) absent; it is never a mixture.
+    An old directory of that name is replaced. Killed at any moment, ``path`` is the old directory, the new one, or (between
+    two renames) absent, in which case the next run puts the old one back first; it is never a mixture. The temporary
+    directories have fixed names and are touched under the lock only, so no run removes what another is writing.
 
     Yields:
         The temporary directory to fill.
 
     Raises:
-        StorageError: The disk refuses, or another run is writing ``path``.
+        StorageError: The disk refuses, ``path`` is a file, or another run is writing ``path``.
     """
+    path = path.resolve()  # one lock and one place for every spelling of the path; a link to a directory stays
+    new, old = (path.with_name(f"{TEMPORARY}{path.name}.{role}") for role in ("new", "old"))
     with lock(path):
         with disk_errors("write", path):
-            for leftover in path.parent.glob(f"{TEMPORARY}{path.name}-*"):
-                shutil.rmtree(leftover)
-            temporary = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{path.name}-", dir=path.parent))
+            _recover(path, new, old)
+            if path.exists() and not path.is_dir():
+                raise StorageError(
+                    f"cannot write the directory {path}: it is a file; remove it or choose another place"
+                )
+            new.mkdir()
         try:
+            yield new
             with disk_errors("write", path):
-                yield temporary
-                temporary.chmod(0o777 & ~_umask())
                 if path.exists():
-                    old = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{path.name}-", dir=path.parent))
-                    path.replace(old / path.name)
-                    temporary.replace(path)
-                    shutil.rmtree(old)
-                else:
-                    temporary.replace(path)
+                    path.rename(old)
+                new.rename(path)
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            with suppress(OSError):  # the next run recovers, under the lock
+                _recover(path, new, old)
 
 
-def _umask() -> int:
-    """The process's umask, which can only be read by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _recover(path: Path, new: Path, old: Path) -> None:
+    """Put back an old directory that a run stopped between two renames left aside, and remove what is left over."""
+    if old.exists() and not path.exists():
+        old.rename(path)
+    for leftover in (new, old):
+        if leftover.exists():
+            shutil.rmtree(leftover)

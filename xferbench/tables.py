@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xferbench.errors import IntegrityError
+from xferbench.errors import FormatError, IntegrityError
 from xferbench.records import Frame, Functional, Prediction, Predictions
 from xferbench.storage import disk_errors, write_bytes
 
@@ -99,8 +99,18 @@ def frames_table(frames: Iterable[Frame]) -> pa.Table:
 
 
 def table_frames(table: pa.Table) -> list[Frame]:
-    """The inverse of ``frames_table``."""
-    return [row_frame(row) for row in table.to_pylist()]
+    """The inverse of ``frames_table``.
+
+    Raises:
+        FormatError: A row is not a frame.
+    """
+    frames = []
+    for i, row in enumerate(table.to_pylist()):
+        try:
+            frames.append(row_frame(row))
+        except (KeyError, TypeError, ValueError) as error:
+            raise FormatError(f"row {i} ({row.get('frame_id')}) of a table is not a frame: {error!r}") from error
+    return frames
 
 
 def predictions_table(predictions: Predictions) -> pa.Table:
@@ -132,7 +142,7 @@ def write_table(path: Path, table: pa.Table) -> None:
         StorageError: The disk refuses.
     """
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
     write_bytes(path, sink.getvalue().to_pybytes())
 
 
@@ -143,15 +153,18 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         StorageError: The file cannot be read.
         IntegrityError: It is not Parquet: truncated or altered.
     """
-    with disk_errors("read", path):
+    with disk_errors("read", path), path.open("rb") as stream:
         try:
-            return pq.read_table(path, columns=columns, partitioning=None)
-        except (pa.ArrowException, OSError) as error:
+            table = pq.read_table(stream, columns=columns, page_checksum_verification=True)
+            # names are decoded when they are asked for: a damaged one shall be found here
+            list(table.column_names)
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
             raise IntegrityError(
                 f"{path} is not a readable Parquet file ({error}); it is truncated or was altered: make it again"
             ) from error
+        return table
 
 
 def _label_row(labels: Frame | Prediction) -> dict[str, Any]:

@@ -212,7 +212,7 @@ def test_a_model_that_fails_on_everything_is_a_failed_check(request_, lennard_jo
     lennard_jones.write_text(
         'FUNCTIONAL = "r2SCAN"\n\ndef predict(structures):\n    raise RuntimeError("no weights for this")\n'
     )
-    with pytest.raises(CheckFailedError, match="none of the .* test frames has a prediction .*no weights for this"):
+    with pytest.raises(CheckFailedError, match=r"none of the .* test frames has a prediction .*no weights for this"):
         score(request_())
 
 

@@ -1,0 +1,88 @@
+"""The counts of a manifest, counted by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from xferbench.dataset.facts import summarise, symbols
+from xferbench.records import Drop, Functional, SplitRule, fingerprint
+from xferbench.splits import assign, subset_key
+
+RULE = SplitRule(salt="synthetic", fractions=(0.6, 0.1, 0.3), group="formula")
+
+
+@pytest.fixture
+def pairs(make_pairs):
+    return make_pairs()
+
+
+def everything_in(split):
+    fractions = tuple(float(name == split) for name in ("train", "val", "test"))
+    return SplitRule(salt="s", fractions=fractions, group="formula")
+
+
+def test_symbols_are_sorted_by_atomic_number(make_pairs):
+    assert symbols(make_pairs()) == ["Li", "O", "Mg", "Cl"]
+    assert symbols([]) == []
+
+
+def test_pairs_and_materials_are_counted_per_split(pairs):
+    facts = summarise(pairs, [], RULE)
+    place = assign((pair.material_id for pair in pairs), RULE)
+    for split, counted in facts["splits"].items():
+        materials = [material for material, where in place.items() if where == split]
+        assert counted["materials"] == len(materials)
+        assert counted["pairs"] == 3 * len(materials)
+    assert list(facts["splits"]) == ["train", "val", "test"]
+
+
+def test_an_element_that_train_lacks_is_reported(make_pairs):
+    pairs = make_pairs(3, 1)  # LiCl, Li2O, MgO
+    place = {"3-17": "train", "3-3-8": "val", "12-8": "test"}
+    rules = (SplitRule(salt=str(n), fractions=(0.4, 0.3, 0.3), group="formula") for n in range(10_000))
+    rule = next(rule for rule in rules if assign(place, rule) == place)
+    splits = summarise(pairs, [], rule)["splits"]
+    uncovered = {name: facts["uncovered_elements"] for name, facts in splits.items()}
+    assert uncovered == {"train": [], "val": ["O"], "test": ["Mg", "O"]}
+    assert splits["train"]["elements"] == ["Li", "Cl"]
+
+
+def test_subsets_count_training_pairs_only_and_grow_to_all_of_them(pairs):
+    facts = summarise(pairs, [], RULE)
+    sizes = [facts["subsets"][percent]["pairs"] for percent in ("1", "2", "5", "10", "20", "50", "100")]
+    assert sizes == sorted(sizes)
+    assert sizes[-1] == facts["splits"]["train"]["pairs"]
+    train = {material for material, split in assign((p.material_id for p in pairs), RULE).items() if split == "train"}
+    assert facts["subsets"]["50"]["materials"] == sum(subset_key(material, RULE) < 0.5 for material in train)
+
+
+def test_an_empty_subset_has_zero_of_everything(pairs):
+    assert summarise(pairs, [], everything_in("test"))["subsets"]["100"] == {"pairs": 0, "materials": 0, "elements": 0}
+
+
+def test_drops_are_counted_by_reason(pairs):
+    drops = [Drop(record_id=str(i), reason=reason) for i, reason in enumerate(["b", "a", "b"])]
+    assert summarise(pairs, drops, RULE)["drops"] == {"a": 1, "b": 2}
+
+
+def test_labels_are_counted_per_functional_and_property(make_pairs):
+    first, second, *_ = make_pairs(2, 1)
+    plus_u = replace(second, gga=replace(second.gga, functional=Functional.PBE_U, forces=None))
+    counts = summarise([first, plus_u], [], RULE)["labels"]
+    assert counts == {
+        "PBE": {"energy": 1, "forces": 1, "stress": 1, "magmoms": 0},
+        "PBE+U": {"energy": 1, "forces": 0, "stress": 1, "magmoms": 0},
+        "r2SCAN": {"energy": 2, "forces": 2, "stress": 2, "magmoms": 0},
+    }
+
+
+def test_the_fingerprint_is_that_of_all_frames_and_splits(pairs):
+    frames = [frame for pair in pairs for frame in (pair.r2scan, pair.gga)]
+    place = assign((pair.material_id for pair in pairs), RULE)
+    assert summarise(pairs, [], RULE)["fingerprint"] == fingerprint(frames, place)
+
+
+def test_order_of_pairs_does_not_matter(pairs):
+    assert summarise(pairs[::-1], [], RULE) == summarise(pairs, [], RULE)

@@ -1,0 +1,112 @@
+"""A material's split depends on its id and the salt, and on nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xferbench.errors import DataError
+from xferbench.records import SPLITS, SplitRule
+from xferbench.splits import SUBSET_PERCENTS, assign, subset_key, uncovered_elements
+
+RULE = SplitRule(salt="salt", fractions=(0.6, 0.1, 0.3), group="formula")
+PLACES = {"AlN": "val", "Fe2O3": "train", "MgO": "train", "NaCl": "train", "Si": "train"}
+NACL_KEY = 0.7940854789677141
+MANY = [f"material-{n}" for n in range(4000)]
+names = st.text(max_size=20)
+
+
+def rule(*fractions, salt="salt"):
+    return SplitRule(salt=salt, fractions=fractions, group="formula")
+
+
+def test_the_hash_is_the_documented_one():
+    digest = hashlib.sha256(b"split\0salt\0NaCl").hexdigest()
+    place = int(digest[:14], 16) >> 3  # 56 bits in 14 digits, of which the first 53 count
+    expected = SPLITS[(place >= 0.6 * 2**53) + (place >= 0.7 * 2**53)]
+    assert assign(["NaCl"], RULE) == {"NaCl": expected}
+    digest = hashlib.sha256(b"subset\0salt\0NaCl").hexdigest()
+    assert subset_key("NaCl", RULE) == (int(digest[:14], 16) >> 3) / 2**53
+
+
+def test_places_never_change_between_releases():
+    assert assign(["NaCl", "MgO", "AlN", "Fe2O3", "Si"], RULE) == PLACES
+    assert subset_key("NaCl", RULE) == NACL_KEY
+
+
+@given(st.sets(names), st.sets(names))
+def test_adding_materials_never_moves_an_old_one(old, new):
+    before, after = assign(old, RULE), assign(old | new, RULE)
+    assert {material: after[material] for material in old} == before
+
+
+@given(st.lists(names))
+def test_order_and_repetition_do_not_matter(materials):
+    assert assign(materials, RULE) == assign([*reversed(materials), *materials], RULE)
+    assert list(assign(materials, RULE)) == sorted(set(materials))
+
+
+def test_fractions_hold_on_average():
+    dealt = list(assign(MANY, RULE).values())
+    for split, fraction in zip(SPLITS, RULE.fractions, strict=True):
+        deviation = (fraction * (1 - fraction) / len(MANY)) ** 0.5
+        assert dealt.count(split) / len(MANY) == pytest.approx(fraction, abs=4 * deviation)
+
+
+@pytest.mark.parametrize(("fractions", "splits"), [((1, 0, 0), {"train"}), ((0, 1, 0), {"val"}), ((0, 0, 1), {"test"})])
+def test_a_fraction_of_one_takes_everything(fractions, splits):
+    assert set(assign(MANY, rule(*fractions)).values()) == splits
+
+
+def test_a_fraction_of_zero_takes_nothing():
+    assert set(assign(MANY, rule(0.7, 0, 0.3)).values()) == {"train", "test"}
+    assert set(assign(MANY, rule(0.9, 0.1, 0)).values()) == {"train", "val"}
+
+
+def test_growing_test_takes_nothing_out_of_test():
+    small, large = assign(MANY, rule(0.8, 0.1, 0.1)), assign(MANY, rule(0.6, 0.1, 0.3))
+    assert all(large[material] == "test" for material in MANY if small[material] == "test")
+
+
+def test_another_salt_is_another_split_and_another_subset():
+    other = rule(*RULE.fractions, salt="pepper")
+    assert assign(MANY, RULE) != assign(MANY, other)
+    assert subset_key("NaCl", RULE) != subset_key("NaCl", other)
+
+
+@pytest.mark.parametrize("fractions", [(0.5, 0.2, 0.2), (1.2, -0.1, -0.1), (0.5, 0.5), (float("nan"), 0.5, 0.5), ()])
+def test_fractions_that_are_none_are_refused_with_their_values(fractions):
+    with pytest.raises(DataError, match=r"split fractions \(.*\) of salt 'salt' must be 3 numbers"):
+        assign(["NaCl"], rule(*fractions))
+
+
+@given(names)
+def test_subset_keys_lie_in_the_half_open_unit_interval(material):
+    assert 0 <= subset_key(material, RULE) < 1
+
+
+def test_subsets_are_nested_and_the_last_is_everything():
+    subsets = [{m for m in MANY if subset_key(m, RULE) < percent / 100} for percent in SUBSET_PERCENTS]
+    for smaller, larger in pairwise(subsets):
+        assert smaller < larger
+    assert subsets[-1] == set(MANY)
+
+
+def test_subsets_are_independent_of_the_split():
+    dealt = assign(MANY, RULE)
+    keys = {split: [subset_key(m, RULE) for m in MANY if dealt[m] == split] for split in SPLITS}
+    for values in keys.values():
+        assert sum(values) / len(values) == pytest.approx(0.5, abs=4 * (1 / 12 / len(values)) ** 0.5)
+
+
+def test_uncovered_elements_are_those_that_train_lacks():
+    elements = {"train": {"Li", "O"}, "val": {"O"}, "test": {"O", "U", "Na"}}
+    assert uncovered_elements(elements) == {"train": [], "val": [], "test": ["Na", "U"]}
+
+
+def test_without_train_everything_is_uncovered():
+    assert uncovered_elements({"test": {"O"}}) == {"test": ["O"]}

@@ -1,0 +1,209 @@
+"""Source -> pairs -> splits -> directory."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from xferbench.dataset.cache import load_source, place
+from xferbench.dataset.card import render
+from xferbench.dataset.facts import summarise
+from xferbench.dataset.integrity import verify
+from xferbench.dataset.layout import (
+    CARD,
+    DROPS,
+    MANIFEST,
+    SCHEMA,
+    SHARD_SCHEMA,
+    SHARDS,
+    drops_text,
+    foreign_files,
+    has_manifest,
+    read_manifest,
+    seal,
+)
+from xferbench.dataset.opened import Dataset
+from xferbench.errors import DataError, IntegrityError, StorageError
+from xferbench.pairing import pair
+from xferbench.splits import assign, subset_key
+from xferbench.storage import disk_errors, new_directory, sha256, write_json, write_text
+from xferbench.tables import frames_table, write_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from xferbench.records import Drop, Pair, SourceDataset, SplitRule
+
+LIBRARIES = ("ase", "datasets", "numpy", "pyarrow", "pymatgen", "xferbench")
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Draft:
+    """A data set in memory, ready to be written.
+
+    Attributes:
+        facts: The manifest without what depends on the written bytes and the library versions.
+        card: Text of README.md.
+    """
+
+    pairs: Sequence[Pair]
+    drops: Sequence[Drop]
+    rule: SplitRule
+    facts: Mapping[str, Any]
+    card: str
+
+
+def prepare(
+    name: str, directory: Path | None = None, *, cache_dir: Path | None = None, offline: bool = False
+) -> Dataset:
+    """Make sure that a data set is on disk, whole and up to date, and open it.
+
+    A directory that already holds the same content is verified and left alone. A damaged or outdated one is replaced,
+    which is logged as a warning.
+
+    Args:
+        name: A key of ``SOURCES``.
+        directory: Where to write; its place in the cache if not given.
+        cache_dir: See ``cache_directory``.
+        offline: Forbid the network, as ``HF_HUB_OFFLINE`` does.
+
+    Raises:
+        UnknownNameError: No such data set.
+        StorageError: The disk refuses, another run is writing there, or the directory holds something else.
+        DataError: The source is out of reach or damaged, or train or test would be empty.
+    """
+    source = load_source(name, cache_dir=cache_dir, offline=offline)
+    directory = place(source, cache_dir) if directory is None else directory
+    draft = _draft(source)
+    if has_manifest(directory) and _up_to_date(directory, draft):
+        log.info("%s is verified and up to date", directory)
+        return Dataset.open(directory)
+    return _write(draft, directory)
+
+
+def build(source: SourceDataset, directory: Path) -> Dataset:
+    """Pair, split and write a data source, replacing a data set that is already there.
+
+    Raises:
+        StorageError: The disk refuses, another run is writing there, or the directory holds something else.
+        DataError: Train or test would be empty.
+    """
+    return _write(_draft(source), directory)
+
+
+def library_versions() -> dict[str, str | None]:
+    """Versions of Python and of the libraries that can move a byte of the files; ``None`` if one is not installed."""
+    versions: dict[str, str | None] = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = None
+    return versions
+
+
+def _draft(source: SourceDataset) -> _Draft:
+    pairs, unpaired = pair(source.frames, source.geometry)
+    drops = sorted([*source.drops, *unpaired], key=lambda drop: (drop.record_id, drop.reason, drop.detail))
+    facts: dict[str, Any] = {
+        "schema": SCHEMA,
+        "dataset": source.name,
+        "version": source.version,
+        "title": source.title,
+        "licence": source.licence,
+        "citation": source.citation,
+        "geometry": source.geometry.value,
+        "split_rule": {**asdict(source.split), "fractions": list(source.split.fractions)},
+        **summarise(pairs, drops, source.split),
+    }
+    _check_splits(facts)
+    return _Draft(pairs=pairs, drops=drops, rule=source.split, facts=facts, card=render(facts, source.card))
+
+
+def _check_splits(facts: Mapping[str, Any]) -> None:
+    """Without training or test pairs there is nothing to benchmark."""
+    empty = [split for split in ("train", "test") if not facts["splits"][split]["pairs"]]
+    if not empty:
+        return
+    counts = {split: split_facts["pairs"] for split, split_facts in facts["splits"].items()}
+    materials = sum(split_facts["materials"] for split_facts in facts["splits"].values())
+    raise DataError(
+        f"data set {facts['dataset']!r} has no pairs in {' and '.join(empty)}: {sum(counts.values())} pairs of {materials} "
+        f"materials fell as {counts} (left out: {facts['drops'] or 'none'}) by fractions "
+        f"{facts['split_rule']['fractions']} of salt {facts['split_rule']['salt']!r}; add materials or change the rule"
+    )
+
+
+def _up_to_date(directory: Path, draft: _Draft) -> bool:
+    """Whether the directory holds exactly the draft and is whole; says in the log why not.
+
+    Raises:
+        StorageError: It holds another data set.
+    """
+    try:
+        manifest, values = read_manifest(directory)
+        if manifest.dataset != draft.facts["dataset"]:
+            raise StorageError(
+                f"{directory} holds the data set {manifest.dataset!r}, not {draft.facts['dataset']!r}; "
+                "choose another place or remove it"
+            )
+        verify(directory)
+    except IntegrityError as error:
+        log.warning("building again: %s", error)
+        return False
+    if any(values[key] != value for key, value in draft.facts.items()) or draft.card != _text(directory / CARD):
+        log.warning("building again: %s is an older state of the data set %s", directory, manifest.dataset)
+        return False
+    return True
+
+
+def _write(draft: _Draft, directory: Path) -> Dataset:
+    _check_replaceable(directory)
+    with new_directory(directory) as new:
+        rows = {DROPS: len(draft.drops), **_write_shards(draft, new)}
+        write_text(new / DROPS, drops_text(draft.drops))
+        write_text(new / CARD, draft.card)
+        files = {
+            path: {"sha256": sha256(new / path), "bytes": (new / path).stat().st_size, "rows": rows.get(path)}
+            for path in (CARD, *rows)
+        }
+        write_json(new / MANIFEST, seal({**draft.facts, "files": files, "libraries": library_versions()}))
+    return Dataset.open(directory)
+
+
+def _write_shards(draft: _Draft, directory: Path) -> dict[str, int]:
+    """Write the Parquet files; returns the rows of each."""
+    splits = assign((pair.material_id for pair in draft.pairs), draft.rule)
+    rows = {}
+    for path, (config, split) in SHARDS.items():
+        members = [pair for pair in draft.pairs if splits[pair.material_id] == split]
+        keys = pa.array([subset_key(pair.material_id, draft.rule) for pair in members], type=pa.float64())
+        table = frames_table([pair.gga if config == "gga" else pair.r2scan for pair in members])
+        write_table(directory / path, table.append_column(SHARD_SCHEMA.field("subset_key"), keys))
+        rows[path] = len(members)
+    return rows
+
+
+def _check_replaceable(directory: Path) -> None:
+    """Never remove what is not a data set: a directory is replaced only if every file in it is one that a data set has."""
+    with disk_errors("read", directory):
+        if not directory.is_dir() or not any(directory.iterdir()):
+            return
+        foreign = foreign_files(directory)
+    if foreign or not has_manifest(directory):
+        what = f"holds {foreign[0]}" if foreign else f"has no {MANIFEST}"
+        raise StorageError(
+            f"{directory} is not empty and {what}, so it is no data set to replace; remove it or choose another place"
+        )
+
+
+def _text(path: Path) -> str:
+    with disk_errors("read", path):
+        return path.read_text(encoding="utf-8")

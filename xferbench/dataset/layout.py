@@ -1,0 +1,228 @@
+"""What a dataset directory consists of, and its manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping  # noqa: TC003 - schema.parse reads the annotations
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from xferbench.errors import FormatError, IntegrityError, StorageError
+from xferbench.records import SPLITS, Drop, Geometry, SplitRule
+from xferbench.schema import parse
+from xferbench.storage import disk_errors, read_bytes, read_json, sha256, to_json
+from xferbench.tables import FRAME_SCHEMA, read_table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+SCHEMA = 1
+"""Version of the directory's format."""
+
+CONFIGS = ("gga", "r2scan")
+CARD = "README.md"
+MANIFEST = "manifest.json"
+DROPS = "drops.jsonl"
+SHARD_SCHEMA = FRAME_SCHEMA.append(pa.field("subset_key", pa.float64(), nullable=False))
+
+
+def shard(config: str, split: str) -> str:
+    """Path of a Parquet file within the directory, named as ``datasets`` names shards."""
+    return f"data/{config}/{split}-00000-of-00001.parquet"
+
+
+SHARDS = {shard(config, split): (config, split) for config in CONFIGS for split in SPLITS}
+FILES = (CARD, DROPS, *SHARDS)
+"""Everything the manifest vouches for; with the manifest itself, everything in the directory."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileFacts:
+    """What a file must be.
+
+    Attributes:
+        rows: Of a table or of JSON lines; ``None`` for text.
+    """
+
+    sha256: str
+    bytes: int
+    rows: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitFacts:
+    """What is in a split.
+
+    Attributes:
+        uncovered_elements: Symbols that train does not contain.
+    """
+
+    pairs: int
+    materials: int
+    elements: tuple[str, ...]
+    uncovered_elements: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubsetFacts:
+    """What is in a nested training subset."""
+
+    pairs: int
+    materials: int
+    elements: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Manifest:
+    """The schema of ``manifest.json``.
+
+    Attributes:
+        drops: Reason -> count.
+        labels: Functional -> property -> frames that have it.
+        libraries: Name -> version that wrote the files; ``None`` if it was not installed as a package.
+        subsets: Percent of the training materials -> counts.
+        sha256: Of the manifest itself without this key.
+    """
+
+    schema: int
+    dataset: str
+    version: str
+    title: str
+    licence: str
+    citation: str
+    geometry: Geometry
+    split_rule: SplitRule
+    fingerprint: str
+    splits: Mapping[str, SplitFacts]
+    subsets: Mapping[str, SubsetFacts]
+    drops: Mapping[str, int]
+    labels: Mapping[str, Mapping[str, int]]
+    files: Mapping[str, FileFacts]
+    libraries: Mapping[str, str | None]
+    sha256: str
+
+
+def seal(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest with its own digest."""
+    content = {key: value for key, value in manifest.items() if key != "sha256"}
+    return {**content, "sha256": f"sha256:{hashlib.sha256(to_json(content).encode()).hexdigest()}"}
+
+
+def has_manifest(directory: Path) -> bool:
+    """Whether a directory claims to be a data set.
+
+    Raises:
+        StorageError: It may not be looked into.
+    """
+    with disk_errors("read", directory):
+        return (directory / MANIFEST).is_file()
+
+
+def read_manifest(directory: Path) -> tuple[Manifest, dict[str, Any]]:
+    """Read and check the manifest's form, not what it says of the files.
+
+    Returns:
+        The manifest twice: typed, and as plain JSON values.
+
+    Raises:
+        StorageError: There is no manifest.
+        IntegrityError: It is truncated, altered, or of another schema; every problem in one message.
+    """
+    path = directory / MANIFEST
+    if not has_manifest(directory):
+        raise StorageError(f"no data set in {directory}: {MANIFEST} is missing; make it with `xferbench prepare`")
+    value = read_json(path)
+    schema = value.get("schema") if isinstance(value, dict) else None
+    if schema != SCHEMA:
+        raise IntegrityError(f"{path} has schema {schema!r:.40}, this version reads {SCHEMA}: make the data set again")
+    try:
+        manifest = parse(Manifest, value, path)
+    except FormatError as error:
+        raise IntegrityError(f"{error}; it was altered: make the data set again") from error
+    return manifest, value
+
+
+def file_problems(directory: Path, manifest: Manifest) -> list[str]:
+    """Compare the directory's files with the manifest by name, size and hash; one line for each difference.
+
+    Raises:
+        StorageError: Something cannot be read.
+    """
+    problems = [
+        f"{MANIFEST} states a file {path!r:.80} that no data set has" for path in manifest.files if path not in FILES
+    ]
+    with disk_errors("read", directory):
+        problems += [f"{path} does not belong to the data set" for path in foreign_files(directory)]
+        problems += [problem for path in FILES if (problem := _file_problem(directory, path, manifest.files.get(path)))]
+    return problems
+
+
+def _file_problem(directory: Path, path: str, facts: FileFacts | None) -> str | None:
+    if facts is None:
+        return f"{MANIFEST} does not state {path}"
+    if not (directory / path).is_file():
+        return f"{path} is missing"
+    size = (directory / path).stat().st_size
+    if size != facts.bytes:
+        return f"{path} has {size} bytes instead of {facts.bytes}"
+    if sha256(directory / path) != facts.sha256:
+        return f"{path} has another hash than the manifest states"
+    return None
+
+
+def foreign_files(directory: Path) -> list[str]:
+    """Files under the directory that no data set has."""
+    paths = (path for path in directory.rglob("*") if path.is_symlink() or not path.is_dir())
+    return sorted({path.relative_to(directory).as_posix() for path in paths} - {MANIFEST, *FILES})
+
+
+def integrity_error(directory: Path, problems: Sequence[str]) -> IntegrityError:
+    """All problems as one error; a long list is cut and counted."""
+    shown = 20
+    more = f"; and {len(problems) - shown} more" if len(problems) > shown else ""
+    return IntegrityError(
+        f"{directory} is damaged: {'; '.join(problems[:shown])}{more}: make it again with `xferbench prepare`"
+    )
+
+
+def read_shard(directory: Path, config: str, split: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read one Parquet file of the directory.
+
+    Raises:
+        StorageError: It cannot be read.
+        IntegrityError: It is not Parquet, or has other columns.
+    """
+    path = directory / shard(config, split)
+    wanted = SHARD_SCHEMA if columns is None else pa.schema([SHARD_SCHEMA.field(name) for name in columns])
+    table = read_table(path, columns)
+    if not table.schema.equals(wanted):
+        different = set(map(str, wanted)).symmetric_difference(map(str, table.schema))
+        raise IntegrityError(
+            f"{path} has other columns than a data set of schema {SCHEMA}: {', '.join(sorted(different))}"
+        )
+    return table
+
+
+def drops_text(drops: Sequence[Drop]) -> str:
+    """Drops as JSON lines."""
+    rows = ({"record_id": drop.record_id, "reason": drop.reason, "detail": drop.detail} for drop in drops)
+    return "".join(json.dumps(row, sort_keys=True, ensure_ascii=False) + "\n" for row in rows)
+
+
+def read_drops(directory: Path) -> list[Drop]:
+    """The inverse of ``drops_text``.
+
+    Raises:
+        StorageError: The file cannot be read.
+        IntegrityError: A line is not a drop.
+    """
+    path = directory / DROPS
+    try:
+        lines = read_bytes(path).splitlines()  # of bytes: text also splits at separators inside strings
+        return [parse(Drop, json.loads(line), f"{path} line {i}") for i, line in enumerate(lines, start=1)]
+    except (ValueError, RecursionError, FormatError) as error:
+        raise IntegrityError(f"{path} does not hold one drop per line ({error}); make the data set again") from error

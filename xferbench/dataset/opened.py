@@ -1,0 +1,106 @@
+"""A dataset directory, opened for reading."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from xferbench.dataset.layout import CONFIGS, file_problems, integrity_error, read_manifest, read_shard
+from xferbench.records import SPLITS, Geometry, Pair
+from xferbench.registry import check_name
+from xferbench.tables import table_frames
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from xferbench.records import Frame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Dataset:
+    """Pairs on disk, whose files are what the manifest says.
+
+    Attributes:
+        manifest: ``manifest.json`` as plain values.
+        splits: Material id -> train, val or test.
+    """
+
+    directory: Path
+    manifest: dict[str, Any]
+    splits: Mapping[str, str]
+
+    @classmethod
+    def open(cls, directory: Path) -> Dataset:
+        """Open a directory after comparing the size and hash of every file with the manifest.
+
+        Raises:
+            StorageError: There is no data set.
+            IntegrityError: A file is truncated, altered, missing or foreign; every problem in one message.
+        """
+        manifest, values = read_manifest(directory)
+        problems = file_problems(directory, manifest)
+        if problems:
+            raise integrity_error(directory, problems)
+        splits = {
+            material: split
+            for split in SPLITS
+            for material in read_shard(directory, "r2scan", split, ["material_id"])["material_id"].to_pylist()
+        }
+        return cls(directory=directory, manifest=values, splits=splits)
+
+    @property
+    def name(self) -> str:
+        """Name of the data source."""
+        return str(self.manifest["dataset"])
+
+    @property
+    def version(self) -> str:
+        """Version of the data source."""
+        return str(self.manifest["version"])
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of every structure, label and split."""
+        return str(self.manifest["fingerprint"])
+
+    def frames(self, family: str, split: str | None = None) -> list[Frame]:
+        """Frames of one functional family, sorted by ``pair_id`` within a split.
+
+        Args:
+            family: ``gga`` or ``r2scan``.
+            split: One split; all of them, train first, if not given.
+
+        Raises:
+            UnknownNameError: No such family or split.
+        """
+        check_name("family", family, CONFIGS)
+        chosen = SPLITS if split is None else [check_name("split", split, SPLITS)]
+        return [frame for name in chosen for frame in table_frames(read_shard(self.directory, family, name))]
+
+    def pairs(self, split: str | None = None) -> list[Pair]:
+        """Pairs in the order of ``frames``.
+
+        Raises:
+            UnknownNameError: No such split.
+        """
+        geometry = Geometry(self.manifest["geometry"])
+        return [
+            Pair(gga=gga, r2scan=r2scan, geometry=geometry)
+            for gga, r2scan in zip(self.frames("gga", split), self.frames("r2scan", split), strict=True)
+        ]
+
+
+def summary(dataset: Dataset) -> str:
+    """A data set in a few lines of text."""
+    manifest = dataset.manifest
+    lines = [f"{dataset.name} {dataset.version}: {manifest['title']} ({manifest['geometry']})"]
+    for split in SPLITS:
+        facts = manifest["splits"][split]
+        uncovered = ", ".join(facts["uncovered_elements"])
+        lines.append(
+            f"  {split:5s} {facts['pairs']:7d} pairs of {facts['materials']} materials, {len(facts['elements'])} elements"
+            + (f", not in train: {uncovered}" if uncovered else "")
+        )
+    drops = ", ".join(f"{count} {reason}" for reason, count in manifest["drops"].items())
+    return "\n".join([*lines, f"  left out: {drops or 'nothing'}", f"  {dataset.fingerprint}"])

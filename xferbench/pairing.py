@@ -1,0 +1,163 @@
+"""GGA frames and r2SCAN frames -> pairs, with the reason of everything left out.
+
+Frames are joined by ``pair_id`` and by nothing else: no matching by similarity, no reordering of atoms, no choice among
+several partners. Every ``pair_id`` ends either as one ``Pair`` or as one ``Drop``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xferbench.records import Drop, Frame, Geometry, Pair
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    Problem = tuple[str, str] | None
+    """A reason and its detail, or nothing wrong."""
+
+DUPLICATE_ID = "duplicate_id"
+NO_PARTNER = "no_partner"
+SEVERAL_PARTNERS = "several_partners"
+MATERIAL_DIFFERS = "material_differs"
+UNKNOWN_ELEMENT = "unknown_element"
+WRONG_SHAPE = "wrong_shape"
+NOT_FINITE = "not_finite"
+MISSING_ENERGY = "missing_energy"
+SPECIES_DIFFER = "species_differ"
+PBC_DIFFERS = "pbc_differs"
+LATTICE_DIFFERS = "lattice_differs"
+COORDINATES_DIFFER = "coordinates_differ"
+
+REASONS = {
+    DUPLICATE_ID: "a frame_id occurs more than once",
+    NO_PARTNER: "only one of the two functionals is there",
+    SEVERAL_PARTNERS: "several frames of one functional family share the pair_id",
+    MATERIAL_DIFFERS: "the two frames name different parent materials",
+    UNKNOWN_ELEMENT: "an atomic number outside 1 to 118",
+    WRONG_SHAPE: "an array whose shape does not fit the number of atoms",
+    NOT_FINITE: "NaN or infinity in the structure or a label",
+    MISSING_ENERGY: "a frame without energy",
+    SPECIES_DIFFER: "different atoms, or the same atoms in another order",
+    PBC_DIFFERS: "different periodic directions",
+    LATTICE_DIFFERS: "lattice vectors further apart than the tolerance",
+    COORDINATES_DIFFER: "an atom further from its partner than the tolerance, whole lattice vectors aside",
+}
+"""Why ``pair`` drops a pair, in the order of the checks: reason -> what it means."""
+
+
+def pair(frames: Iterable[Frame], geometry: Geometry, *, tolerance: float = 1e-6) -> tuple[list[Pair], list[Drop]]:
+    """Join the frames of each ``pair_id``.
+
+    Args:
+        frames: In any order.
+        geometry: ``same_geometry`` has species, periodicity, lattice and coordinates compared; ``same_material``, whose
+            two structures are relaxed apart, does not.
+        tolerance: Å, for the length by which a lattice vector or an atom may differ.
+
+    Returns:
+        Pairs sorted by ``pair_id``, and one drop per ``pair_id`` that gave no pair, sorted likewise: together they are
+        all ``pair_id`` of ``frames``.
+    """
+    groups: dict[str, list[Frame]] = defaultdict(list)
+    for frame in frames:
+        groups[frame.pair_id].append(frame)
+    counts = Counter(frame.frame_id for group in groups.values() for frame in group)
+    repeated = {frame_id for frame_id, count in counts.items() if count > 1}
+    pairs, drops = [], []
+    for pair_id, group in sorted(groups.items()):
+        problem = _group_problem(group, repeated) or _pair_problem(group, geometry, tolerance)
+        if problem is not None:
+            drops.append(Drop(record_id=pair_id, reason=problem[0], detail=problem[1]))
+        else:
+            gga, r2scan = _by_family(group)
+            pairs.append(Pair(gga=gga, r2scan=r2scan, geometry=geometry))
+    return pairs, drops
+
+
+def _by_family(group: Sequence[Frame]) -> list[Frame]:
+    """The GGA frame first."""
+    return sorted(group, key=lambda frame: not frame.functional.is_gga)
+
+
+def _group_problem(group: Sequence[Frame], repeated: set[str]) -> Problem:
+    """Whether the frames of one ``pair_id`` are one of each family."""
+    doubled = sorted({frame.frame_id for frame in group} & repeated)
+    if doubled:
+        return DUPLICATE_ID, f"frame_id {', '.join(doubled)}"
+    families = Counter("GGA" if frame.functional.is_gga else "r2SCAN" for frame in group)
+    if max(families.values()) > 1:
+        return SEVERAL_PARTNERS, ", ".join(sorted(frame.frame_id for frame in group))
+    if len(families) == 1:
+        return NO_PARTNER, f"only {group[0].frame_id}"
+    return None
+
+
+def _pair_problem(group: Sequence[Frame], geometry: Geometry, tolerance: float) -> Problem:
+    """The first thing that keeps two frames from being a pair."""
+    gga, r2scan = _by_family(group)
+    if gga.material_id != r2scan.material_id:
+        return MATERIAL_DIFFERS, f"{gga.material_id} and {r2scan.material_id}"
+    problem = _frame_problem(gga) or _frame_problem(r2scan)
+    if problem is None and geometry is Geometry.SAME_GEOMETRY:
+        problem = _geometry_problem(gga, r2scan, tolerance)
+    return problem
+
+
+def _frame_problem(frame: Frame) -> Problem:
+    """Whether a frame is usable by itself."""
+    n = frame.n_atoms
+    wanted = {"positions": (n, 3), "cell": (3, 3), "forces": (n, 3), "stress": (3, 3), "magmoms": (n,)}
+    arrays = {name: getattr(frame, name) for name in wanted if getattr(frame, name) is not None}
+    scalars = {name: getattr(frame, name) for name in ("energy", "correction") if getattr(frame, name) is not None}
+    wrong = [f"{name} {value.shape}" for name, value in arrays.items() if value.shape != wanted[name]]
+    if n == 0 or wrong:
+        return WRONG_SHAPE, f"{frame.frame_id}: {', '.join(wrong) or 'positions'} for {n} atoms"
+    if frame.numbers.min() < 1 or frame.numbers.max() > 118:
+        return UNKNOWN_ELEMENT, f"{frame.frame_id}: atomic numbers {frame.numbers.min()} to {frame.numbers.max()}"
+    infinite = [name for name, value in {**arrays, **scalars}.items() if not np.isfinite(value).all()]
+    if infinite:
+        return NOT_FINITE, f"{frame.frame_id}: {', '.join(infinite)}"
+    if frame.energy is None:
+        return MISSING_ENERGY, frame.frame_id
+    return None
+
+
+def _geometry_problem(gga: Frame, r2scan: Frame, tolerance: float) -> Problem:
+    """Whether two frames are the same atoms in the same places."""
+    if not np.array_equal(gga.numbers, r2scan.numbers):
+        return SPECIES_DIFFER, f"{gga.n_atoms} and {r2scan.n_atoms} atoms"
+    if tuple(gga.pbc) != tuple(r2scan.pbc):
+        return PBC_DIFFERS, f"{tuple(gga.pbc)} and {tuple(r2scan.pbc)}"
+    apart = np.linalg.norm(gga.cell - r2scan.cell, axis=1).max()
+    if apart > tolerance:
+        return LATTICE_DIFFERS, f"by {apart:.3g} Å, tolerance {tolerance:g} Å"
+    apart = displacements(gga, r2scan).max()
+    if apart > tolerance:
+        return COORDINATES_DIFFER, f"by {apart:.3g} Å, tolerance {tolerance:g} Å"
+    return None
+
+
+def displacements(first: Frame, second: Frame) -> NDArray[np.float64]:
+    """How far each atom of one frame is from the atom of the same index in the other, whole lattice vectors removed.
+
+    Exact for atoms near an image of their partner, which is all that telling equal geometries from different ones needs;
+    a large value is an upper bound of the minimum-image distance.
+
+    Args:
+        first: Its cell and periodic directions are used.
+        second: Of as many atoms.
+
+    Returns:
+        (n_atoms,) distances in Å.
+    """
+    delta = second.positions - first.positions
+    lattice = first.cell[np.array(first.pbc, dtype=bool)]
+    images = np.rint(delta @ np.linalg.pinv(lattice))
+    distances: NDArray[np.float64] = np.linalg.norm(delta - images @ lattice, axis=1)
+    return distances

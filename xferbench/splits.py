@@ -1,0 +1,82 @@
+"""Materials -> train, val and test, and nested subsets of train.
+
+A material's place depends on nothing but its id and the rule's salt: it hashes to a number in [0, 1), and the fractions cut
+that interval. So adding, removing or reordering data never moves a material, and frames of one material never meet in
+different splits. The price is that the fractions hold on average only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import TYPE_CHECKING
+
+from xferbench.errors import DataError
+from xferbench.records import SPLITS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from collections.abc import Set as AbstractSet
+
+    from xferbench.records import SplitRule
+
+SUBSET_PERCENTS = (1, 2, 5, 10, 20, 50, 100)
+"""Sizes of the nested training subsets whose counts are recorded, in percent of the training materials."""
+
+
+def assign(material_ids: Iterable[str], rule: SplitRule) -> dict[str, str]:
+    """Deal materials to splits.
+
+    Returns:
+        Material id -> split, sorted by id.
+
+    Raises:
+        DataError: The rule's fractions are no fractions.
+    """
+    train, val = _cuts(rule)
+
+    def split(material_id: str) -> str:
+        place = _place("split", material_id, rule)
+        return SPLITS[(place >= train) + (place >= val)]
+
+    return {material_id: split(material_id) for material_id in sorted(set(material_ids))}
+
+
+def subset_key(material_id: str, rule: SplitRule) -> float:
+    """A number in [0, 1), independent of the split: the training subset of fraction f is the materials with key < f.
+
+    Each smaller subset lies inside every larger one.
+    """
+    return _place("subset", material_id, rule)
+
+
+def uncovered_elements(elements: Mapping[str, AbstractSet[str]]) -> dict[str, list[str]]:
+    """Elements of a split that train lacks, so that nothing learned on train knows them.
+
+    Args:
+        elements: Split -> symbols of the elements in it.
+
+    Returns:
+        Split -> sorted symbols, for the same splits; always empty for train.
+    """
+    known = elements.get("train", frozenset())
+    return {split: sorted(symbols - known) for split, symbols in elements.items()}
+
+
+def _cuts(rule: SplitRule) -> tuple[float, float]:
+    """Where train and val end in [0, 1)."""
+    valid = all(0 <= fraction <= 1 for fraction in rule.fractions) and math.isclose(
+        sum(rule.fractions), 1, abs_tol=1e-9
+    )
+    if len(rule.fractions) != len(SPLITS) or not valid:
+        raise DataError(
+            f"split fractions {rule.fractions} of salt {rule.salt!r} must be {len(SPLITS)} numbers from 0 to 1 that sum to 1"
+        )
+    train, _, test = rule.fractions
+    return train, 1 - test
+
+
+def _place(purpose: str, material_id: str, rule: SplitRule) -> float:
+    """SHA-256 of purpose, salt and id as a number in [0, 1): its first 53 bits, which a double holds exactly."""
+    text = f"{purpose}\0{rule.salt}\0{material_id}"
+    return (int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 11) / 2**53
