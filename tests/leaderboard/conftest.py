@@ -1,0 +1,269 @@
+"""Results, cards, tasks and whole leaderboard directories, small and with numbers one can check by eye."""
+
+from __future__ import annotations
+
+import copy
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from xferbench.records import Functional
+from xferbench.results import Result, from_json, write
+from xferbench.storage import write_text
+from xferbench.tasks import Bootstrap, Task, TaskMetric
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from xferbench.leaderboard.ranking import Entry
+
+FINGERPRINT = "sha256:" + "a" * 64
+
+CARD = """\
+model_id = "{id}"
+model_name = '{name}'
+model_version = "1.0"
+functional = "{functional}"
+authors = ["A. Author", "B. Author"]
+training_sets = ["Set"]
+outputs = ["energy", "forces"]
+conservative = true
+citation = "@article{{key}}"
+{extra}
+[license]
+code = "MIT"
+checkpoint = "MIT"
+"""
+
+TASK = f"""\
+id = "springs"
+version = 2
+title = "Springs"
+description = "Energies and forces of springs."
+dataset = "mini"
+fingerprint = "{FINGERPRINT}"
+functional = "r2SCAN"
+split = "test"
+calibration = "train"
+properties = ["energy", "forces"]
+main = "energy_mae/aligned"
+citation = "@article{{springs}}"
+metrics = [
+  {{ name = "energy_mae", reference = "raw", unit = "eV/atom", better = "lower" }},
+  {{ name = "energy_mae", reference = "aligned", unit = "eV/atom", better = "lower" }},
+  {{ name = "energy_rmse", reference = "aligned", unit = "eV/atom", better = "lower" }},
+  {{ name = "force_mae", unit = "eV/Å", better = "lower" }},
+  {{ name = "gap_explained", reference = "aligned", unit = "1", better = "higher" }},
+]
+[bootstrap]
+n = 1000
+seed = 1
+confidence = 0.95
+"""
+
+
+def metric(name: str, value: float | None, half: float, **changes: Any) -> dict[str, Any]:
+    """One entry of ``metrics``: value and value ± half."""
+    name, _, reference = name.partition("/")
+    units = {"energy": "eV/atom", "force": "eV/Å", "stress": "eV/Å³", "magmom": "µB"}
+    quantity, _, statistic = name.partition("_")
+    return {
+        "name": name,
+        "reference": reference or None,
+        "key": f"{name}/{reference}" if reference else name,
+        "unit": "1" if statistic == "explained" else units.get(quantity, "eV/atom"),
+        "better": "higher" if statistic == "explained" else "lower",
+        "value": value,
+        "ci_low": None if value is None else value - half,
+        "ci_high": None if value is None else value + half,
+        "n_frames": 10,
+        "n_materials": 4,
+        "n_missing": 0,
+        "main": name == "energy_mae" and reference == "aligned",
+        "reason": "the model has none" if value is None else None,
+        **changes,
+    }
+
+
+def result_data(name: str = "alpha", error: float = 0.142, half: float = 0.026, /, **changes: Any) -> dict[str, Any]:
+    """A result as parsed JSON. ``changes`` replace top-level keys or, given as mappings, update tables in them."""
+    data = {
+        "schema": 1,
+        "task": {"id": "springs", "version": 2, "key": "springs@2", "sha256": "sha256:" + "b" * 64},
+        "dataset": {"name": "mini", "version": "1", "fingerprint": FINGERPRINT},
+        "model": {
+            "id": name, "name": name.capitalize(), "kind": "model", "functional": "r2SCAN", "declared_match": True,
+            "card_sha256": None, "source_sha256": None,
+        },
+        "predictions": {"digest": "sha256:" + "c" * 64, "settings": {}},
+        "counts": {
+            "frames": 10, "predicted": 10, "failed": 0, "errors": {}, "materials": 4, "calibration_frames": 30,
+            "ignored": 0, "limit": None,
+        },
+        "coverage": 1.0,
+        "alignment": {"elements": {"Li": 0.5, "O": -1.0}, "rank": 2, "condition": 1.5, "n_frames": 30, "not_estimable": []},
+        "references": {"label": {"Li": -1.0, "O": -2.0}, "model": None},
+        "metrics": [
+            metric("energy_mae/raw", 16.9, 3.1),
+            metric("energy_mae/aligned", error, half),
+            metric("energy_rmse/aligned", error * 1.3, half),
+            metric("force_mae", error / 2, half / 4),
+            metric("gap_explained/aligned", 1 - error, half),
+        ],
+        "per_element": [
+            {"element": "Li", "metric": "energy_mae/aligned", "value": error, "n_frames": 6},
+            {"element": "O", "metric": "energy_mae/aligned", "value": error * 2, "n_frames": 8},
+            {"element": "O", "metric": "force_mae", "value": error, "n_frames": 8},
+        ],
+        "parity": {"energy": [[0.0, error], [1.0, 1.0 + error]], "forces": [[-1.0, -1.1], [1.0, 5.0]]},
+        "environment": {"python": "3.11", "platform": "any", "packages": {"numpy": "2.0"}},
+    }  # fmt: skip
+    for key, value in changes.items():
+        data[key] = {**data[key], **value} if isinstance(value, dict) and isinstance(data[key], dict) else value
+    return copy.deepcopy(data)
+
+
+def change_main(data: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """Change the main metric of a result given as parsed JSON."""
+    next(entry for entry in data["metrics"] if entry["main"]).update(changes)
+    return data
+
+
+class StrictParser(HTMLParser):
+    """HTML as an element tree; every tag must be closed in order, void elements excepted."""
+
+    VOID = frozenset({"br", "hr", "input", "link", "meta"})
+
+    def __init__(self):
+        super().__init__()
+        self.builder = ET.TreeBuilder()
+        self.open = []
+        self.builder.start("document", {})
+
+    def handle_starttag(self, tag, attrs):
+        names = [name for name, _ in attrs]
+        assert len(set(names)) == len(names), f"<{tag}> has an attribute twice: {names}"
+        self.builder.start(tag, {name: value if value is not None else "" for name, value in attrs})
+        if tag in self.VOID:
+            self.builder.end(tag)
+        else:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        self.handle_endtag(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open[-1] == tag, f"</{tag}> closes <{self.open[-1]}>"
+        self.open.pop()
+        self.builder.end(tag)
+
+    def handle_data(self, data):
+        self.builder.data(data)
+
+
+def parse_html(markup: str) -> ET.Element:
+    """The document as a tree. Fails unless tags are balanced."""
+    parser = StrictParser()
+    parser.feed(markup)
+    parser.close()
+    assert not parser.open, f"never closed: {parser.open}"
+    parser.builder.end("document")
+    return parser.builder.close()
+
+
+@pytest.fixture(scope="session")
+def html() -> Callable[[str], ET.Element]:
+    """``html(markup)`` -> element tree of balanced HTML."""
+    return parse_html
+
+
+@pytest.fixture(scope="session")
+def make_data() -> Callable[..., dict[str, Any]]:
+    """``make_data("alpha", 0.142, 0.026, coverage=0.5, counts={...})`` -> a result as parsed JSON."""
+    return result_data
+
+
+@pytest.fixture(scope="session")
+def main_changed() -> Callable[..., dict[str, Any]]:
+    """``main_changed(data, value=None)`` -> the same data, its main metric changed."""
+    return change_main
+
+
+@pytest.fixture(scope="session")
+def make_result() -> Callable[..., Result]:
+    """``make_result("alpha", 0.142)`` -> a result of the task ``springs@2``."""
+
+    def make(name: str = "alpha", error: float = 0.142, half: float = 0.026, /, **changes: Any) -> Result:
+        return from_json(result_data(name, error, half, **changes), name)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_floor(make_result) -> Callable[..., Result]:
+    """``make_floor("zero", 0.3)`` -> the result of a floor."""
+
+    def make(name: str = "zero", error: float = 0.3, /, **changes: Any) -> Result:
+        return make_result(name, error, **{"model": {"kind": "floor"}, **changes})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_entry(make_result) -> Callable[..., Entry]:
+    """``make_entry("alpha", 0.142)`` -> an entry without a card."""
+    from xferbench.leaderboard.ranking import Entry
+
+    return lambda *args, **kwargs: Entry(result=make_result(*args, **kwargs))
+
+
+@pytest.fixture(scope="session")
+def make_card() -> Callable[..., str]:
+    """``make_card("alpha")`` -> the text of a card."""
+
+    def make(model: str = "alpha", name: str = "Alpha", functional: str = "r2SCAN", extra: str = "") -> str:
+        return CARD.format(id=model, name=name, functional=functional, extra=extra)
+
+    return make
+
+
+@pytest.fixture
+def task_files(tmp_path) -> Path:
+    """A directory with the file of ``springs@2``."""
+    write_text(tmp_path / "tasks" / "springs.toml", TASK)
+    return tmp_path / "tasks"
+
+
+@pytest.fixture(scope="session")
+def springs() -> Task:
+    """The task ``springs@2``."""
+    return Task(
+        id="springs", version=2, title="Springs", description="Energies and forces of springs.", dataset="mini",
+        fingerprint=FINGERPRINT, functional=Functional.R2SCAN, split="test", calibration="train",
+        properties=("energy", "forces"), main="energy_mae/aligned", citation="",
+        metrics=(TaskMetric(name="energy_mae", reference="aligned", unit="eV/atom", better="lower"),),
+        bootstrap=Bootstrap(n=1000, seed=1, confidence=0.95),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def lay_out(tmp_path, make_card, task_files) -> Callable[..., Path]:
+    """``lay_out([results], cards={"alpha": text})`` -> a leaderboard directory; models get a card unless ``cards`` is given."""
+
+    def make(results: list[Result], cards: dict[str, str] | None = None) -> Path:
+        directory = tmp_path / "board"
+        (directory / "models").mkdir(parents=True, exist_ok=True)
+        models = {item.model.id: item.model for item in results if item.model.kind == "model"}
+        default = {name: make_card(name, model.name, model.functional.value) for name, model in models.items()}
+        for name, text in (default if cards is None else cards).items():
+            write_text(directory / "models" / f"{name}.toml", text)
+        for item in results:
+            write(directory / "results" / item.task.key / f"{item.model.id}.json", item)
+        return directory
+
+    return make

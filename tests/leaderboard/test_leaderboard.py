@@ -1,0 +1,80 @@
+"""Building a leaderboard directory from end to end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from xferbench import leaderboard
+from xferbench.errors import FormatError, StorageError
+from xferbench.leaderboard import build
+
+
+def test_build_writes_both_files_and_reports_them(lay_out, make_result, make_floor, task_files):
+    directory = lay_out([make_result("alpha"), make_result("beta"), make_floor("zero")])
+    report = build(directory, tasks=task_files)
+    assert report.readme.read_text(encoding="utf-8").startswith("# Leaderboard\n")
+    assert report.page.read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert report.results == {"springs@2": 3}
+    assert report.models == ("alpha", "beta")
+
+
+def test_building_twice_gives_the_same_bytes(lay_out, make_result, task_files):
+    directory = lay_out([make_result("alpha"), make_result("beta", 0.3)])
+    first = build(directory, tasks=task_files)
+    before = first.readme.read_bytes(), first.page.read_bytes()
+    build(directory, tasks=task_files)
+    assert (first.readme.read_bytes(), first.page.read_bytes()) == before
+
+
+def test_bytes_do_not_depend_on_hash_seeds(lay_out, make_result, make_floor, task_files):
+    directory = lay_out([make_result("alpha"), make_result("beta"), make_floor("zero")])
+    code = (
+        "import hashlib, sys; from pathlib import Path; from xferbench import leaderboard as b;"
+        "board = b.read_board(Path(sys.argv[1]), tasks=Path(sys.argv[2]));"
+        "print(hashlib.sha256((b.render_page(board) + b.render_markdown(board)).encode()).hexdigest())"
+    )
+    command = [sys.executable, "-c", code, str(directory), str(task_files)]
+    runs = [
+        subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, "PYTHONHASHSEED": seed})
+        for seed in ("1", "2")
+    ]
+    assert runs[0].stdout == runs[1].stdout != ""
+
+
+def test_a_refused_board_leaves_the_old_files_alone(lay_out, make_result, task_files):
+    directory = lay_out([make_result("alpha")])
+    report = build(directory, tasks=task_files)
+    before = report.page.read_bytes()
+    lay_out([make_result("beta", counts={"limit": 3})])
+    with pytest.raises(FormatError, match="is a trial on 3 frames"):
+        build(directory, tasks=task_files)
+    assert report.page.read_bytes() == before
+
+
+def test_an_empty_leaderboard_can_be_built(lay_out, task_files):
+    report = build(lay_out([]), tasks=task_files)
+    assert report.results == {}
+    assert report.models == ()
+
+
+def test_a_place_that_cannot_be_written_is_a_storage_error(lay_out, task_files):
+    directory = lay_out([])
+    (directory / "README.md").mkdir()
+    with pytest.raises(StorageError, match=r"cannot write .*README\.md"):
+        build(directory, tasks=task_files)
+
+
+def test_generated_files_are_not_read_back(lay_out, make_result, task_files):
+    directory = lay_out([make_result("alpha")])
+    build(directory, tasks=task_files)
+    assert build(directory, tasks=task_files).results == {"springs@2": 1}
+
+
+def test_the_public_names_are_exactly_these():
+    assert leaderboard.__all__ == sorted(leaderboard.__all__)
+    assert all(hasattr(leaderboard, name) for name in leaderboard.__all__)
+    assert {"build", "terminal_table", "load_cards", "read_card", "read_board"} <= set(leaderboard.__all__)

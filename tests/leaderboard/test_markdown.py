@@ -1,0 +1,122 @@
+"""The README of a leaderboard."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from xferbench.leaderboard.board import Board, read_board
+from xferbench.leaderboard.markdown import plain, render_markdown
+from xferbench.leaderboard.wording import HOW_TO_READ
+from xferbench.results import from_json
+
+
+@pytest.fixture
+def render(lay_out, task_files):
+    """``render(results, cards)`` -> the Markdown of a board."""
+    return lambda *arguments: render_markdown(read_board(lay_out(*arguments), tasks=task_files))
+
+
+def cells(text):
+    """The first table, as rows of cells; the rule under the head left out."""
+    table = [line for line in text.splitlines() if line.startswith("|")]
+    rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in table]
+    return [rows[0], *rows[2:]]
+
+
+def test_the_table_holds_rank_value_interval_and_counts(render, make_result):
+    head, first, second = cells(render([make_result("beta", 0.2, 0.02), make_result("alpha", 0.1, 0.01)]))
+    assert head == [
+        "Rank", "Model", "Functional", "Energy MAE (aligned, meV/atom ↓)", "Energy MAE (raw, meV/atom ↓)",
+        "Force MAE (meV/Å ↓)", "Gap explained (aligned, ↑)", "Coverage", "Frames", "Materials",
+    ]  # fmt: skip
+    assert first == [
+        "1", "Alpha", "r2SCAN", "100 [90, 110]", "16900 [13800, 20000]", "50.0 [47.5, 52.5]", "0.900 [0.890, 0.910]",
+        "100 %", "10", "4",
+    ]  # fmt: skip
+    assert second[:4] == ["2", "Beta", "r2SCAN", "200 [180, 220]"]
+
+
+def test_every_row_has_as_many_cells_as_the_head(render, make_result, make_floor):
+    rows = cells(render([make_result("a"), make_floor("zero")]))
+    assert len({len(row) for row in rows}) == 1
+
+
+def test_floors_are_marked_and_have_no_rank(render, make_result, make_floor):
+    rows = cells(render([make_result("alpha", 0.2), make_floor("zero", 0.1)]))
+    assert [row[:2] for row in rows[1:]] == [["", "*Zero* (floor)"], ["1", "Alpha"]]
+
+
+def test_another_functional_is_marked_and_explained(render, make_result):
+    text = render([make_result("alpha", model={"functional": "PBE", "declared_match": False})])
+    assert cells(text)[1][2] == "PBE ≠"
+    assert "≠: declared for another functional than the labels." in text
+
+
+def test_the_mark_is_not_explained_where_it_does_not_occur(render, make_result):
+    section = render([make_result("alpha")]).partition("## How to read")[0]
+    assert "≠" not in section
+
+
+def test_incomplete_results_say_why_they_have_no_rank(render, make_result):
+    counts = {"predicted": 9, "failed": 1, "errors": {"boom": 1}}
+    rows = cells(render([make_result("alpha"), make_result("beta", 0.01, 0.001, coverage=0.9, counts=counts)]))
+    assert rows[2][:2] == ["", "Beta, not ranked: covers 90.0 % of the frames"]
+    assert rows[2][-3:] == ["90.0 %", "9", "4"]
+
+
+def test_a_missing_value_is_a_dash(render, make_result, make_data):
+    data = make_data("beta")
+    data["metrics"][3] |= {"value": None, "ci_low": None, "ci_high": None, "reason": "no forces"}
+    assert cells(render([make_result("alpha"), from_json(data, "")]))[2][5] == "—"
+
+
+def test_open_ranks_and_overlaps_are_said(render, make_result):
+    text = render([make_result("alpha", 0.1, 0.05), make_result("beta", 0.12, 0.05)])
+    assert cells(text)[1][0] == "1 (1 to 2)"
+    assert "so their order is not established: Alpha and Beta." in text
+
+
+def test_older_versions_come_under_a_heading_of_their_own(render, make_result):
+    old = make_result("alpha", task={"version": 1, "key": "springs@1"})
+    text = render([make_result("alpha"), old])
+    assert text.index("## Springs (`springs@2`)") < text.index("# Earlier task versions") < text.index("## springs@1")
+
+
+def test_an_empty_board_says_so():
+    text = render_markdown(Board(sections=()))
+    assert "No results yet." in text
+    assert text.endswith("\n")
+    assert not text.endswith("\n\n")
+
+
+def test_the_reader_is_told_how_to_read(render, make_result):
+    text = render([make_result()])
+    assert all(f"- **{term}.** {words}" in text for term, words in HOW_TO_READ.items())
+    assert "rank differences are not established" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("a|b", "a\\|b"),
+        ("<script>", "&lt;script&gt;"),
+        ("*x* _y_ `z`", "\\*x\\* \\_y\\_ \\`z\\`"),
+        ("[x](javascript:y)", "\\[x\\](javascript:y)"),
+        ("a\n\n# b", "a \\# b"),
+        ("\\", "\\\\"),
+        ("mini-static@1", "mini-static@1"),
+    ],
+)
+def test_text_cannot_become_markup(text, escaped):
+    assert plain(text) == escaped
+
+
+def test_hostile_names_stay_in_their_cell(render, make_result, make_card):
+    card = make_card("alpha", name="a|b <script>alert(1)</script> [x](http://e.org)")
+    text = render([make_result("alpha")], {"alpha": card})
+    assert "<script>" not in text
+    rows = cells(text)
+    assert len(rows[1]) == len(rows[0])
+    assert rows[1][1] == "a\\|b &lt;script&gt;alert(1)&lt;/script&gt; \\[x\\](http://e.org)"

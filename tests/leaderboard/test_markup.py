@@ -1,0 +1,101 @@
+"""Nothing that was not written as markup becomes markup."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xferbench.leaderboard.markup import Markup, element, join, link, relative_link, trusted
+
+HOSTILE = "<script>alert('x')</script>"
+
+
+class Reader(HTMLParser):
+    """Collects tags, attributes and text."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags, self.attributes, self.text = [], [], ""
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def read(markup):
+    reader = Reader()
+    reader.feed(markup)
+    reader.close()
+    return reader
+
+
+def test_text_is_escaped_and_markup_is_not():
+    assert element("p", HOSTILE) == "<p>&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;</p>"
+    assert element("p", element("b", "a & b")) == "<p><b>a &amp; b</b></p>"
+
+
+def test_attributes_are_escaped():
+    assert element("p", title='"><script>') == '<p title="&quot;&gt;&lt;script&gt;"></p>'
+
+
+@pytest.mark.parametrize(
+    ("attributes", "written"),
+    [
+        ({"class_": "a"}, ' class="a"'),
+        ({"aria_label": "a"}, ' aria-label="a"'),
+        ({"checked": True}, " checked"),
+        ({"checked": False}, ""),
+        ({"title": None}, ""),
+        ({"x": 1.5}, ' x="1.5"'),
+        ({"x": 0}, ' x="0"'),
+        ({"x": ""}, ' x=""'),
+    ],
+)
+def test_attribute_names_and_values(attributes, written):
+    assert element("p", **attributes) == f"<p{written}></p>"
+
+
+def test_void_elements_and_shapes_have_no_end_tag():
+    assert element("input", type="radio") == '<input type="radio">'
+    assert element("rect", x=1) == '<rect x="1"/>'
+
+
+def test_none_is_left_out():
+    assert join("a", None, element("b", None, "c")) == "a<b>c</b>"
+
+
+def test_trusted_text_is_not_touched():
+    assert element("style", trusted("a > b")) == "<style>a > b</style>"
+
+
+def test_a_joined_string_is_plain_text_again():
+    assert not isinstance(element("b", "x") + HOSTILE, Markup)
+
+
+def test_a_link_goes_to_a_web_address_only():
+    assert link("https://example.org", "x") == '<a href="https://example.org" rel="noopener">x</a>'
+    assert link("javascript:alert(1)", "<x>") == "&lt;x&gt;"
+
+
+@pytest.mark.parametrize("path", ["javascript:alert(1)", "//evil.example/x", "a b/ü@1.json", '"><script>'])
+def test_a_relative_link_stays_beside_the_page(path):
+    reader = read(relative_link(path, "x"))
+    assert reader.tags == ["a"]
+    ((name, address),) = reader.attributes
+    assert name == "href"
+    assert address.startswith("./")
+    assert not set(address) & set(' :"<>')
+
+
+@given(st.text())
+def test_any_text_comes_back_as_it_went_in(text):
+    reader = read(element("p", text, title=text))
+    assert reader.tags == ["p"]
+    assert reader.text == text.replace("\r\n", "\n").replace("\r", "\n") or reader.text == text
+    assert reader.attributes == [("title", text)]

@@ -1,0 +1,142 @@
+"""Words that the renderers share."""
+
+from __future__ import annotations
+
+import typing
+
+import pytest
+
+from xferbench.leaderboard.board import Board, read_board
+from xferbench.leaderboard.cards import Transfer
+from xferbench.leaderboard.ranking import Entry, rank
+from xferbench.leaderboard.wording import (
+    METHODS,
+    empty_sentence,
+    facts,
+    full_label,
+    interval_name,
+    label,
+    overlap_sentence,
+    rank_text,
+    statistic,
+    subject,
+)
+from xferbench.metrics import METRICS
+from xferbench.results import from_json
+from xferbench.tasks import load_task
+
+
+@pytest.fixture
+def section(lay_out, make_result, task_files):
+    """The one section of a board with one result."""
+    return read_board(lay_out([make_result()]), tasks=task_files).sections[0]
+
+
+@pytest.mark.parametrize(
+    ("key", "short", "full"),
+    [
+        ("energy_mae/aligned", "Energy MAE", "Energy MAE (aligned, meV/atom ↓)"),
+        ("energy_rmse/aligned", "Energy RMSE", "Energy RMSE (aligned, meV/atom ↓)"),
+        ("force_mae", "Force MAE", "Force MAE (meV/Å ↓)"),
+        ("gap_explained/aligned", "Gap explained", "Gap explained (aligned, ↑)"),
+    ],
+)
+def test_metrics_are_named_in_words(make_result, key, short, full):
+    metric = make_result().metric(key)
+    assert label(metric) == short
+    assert full_label(metric) == full
+
+
+@pytest.mark.parametrize(
+    ("key", "name"), [("energy_mae/aligned", "mae"), ("energy_rmse/aligned", "rmse"), ("gap_explained/aligned", "")]
+)
+def test_the_statistic_of_a_metric(make_result, key, name):
+    assert statistic(make_result().metric(key)) == name
+
+
+def test_every_metric_of_the_suite_has_a_readable_name(make_data):
+    data = make_data()
+    for name in METRICS:
+        data["metrics"][3] |= {"name": name, "key": name}
+        text = label(from_json(data, "").metrics[3])
+        assert "_" not in text
+        assert text[0].isupper()
+
+
+def test_every_transfer_method_of_a_card_has_words():
+    assert set(METHODS) == set(typing.get_args(typing.get_type_hints(Transfer)["method"]))
+
+
+@pytest.mark.parametrize(("half", "text"), [(0.01, "1"), (0.2, "1 (1 to 2)")])
+def test_a_rank_says_how_sure_it_is(make_entry, half, text):
+    ranking = rank([make_entry("a", 0.1, half), make_entry("b", 0.2, half)])
+    assert rank_text(ranking.rows[0]) == text
+
+
+def test_a_floor_has_no_rank_text(make_floor):
+    assert rank_text(rank([Entry(result=make_floor())]).rows[0]) == ""
+
+
+def test_overlap_is_said_by_name_for_few_models(make_entry):
+    ranking = rank([make_entry("a", 0.1, 0.05), make_entry("b", 0.12, 0.05), make_entry("c", 0.9, 0.01)])
+    assert (
+        overlap_sentence(ranking)
+        == "The intervals of these models overlap, so their order is not established: A and B."
+    )
+
+
+def test_overlap_is_counted_for_many_models(make_entry):
+    ranking = rank([make_entry(f"m{k}", 0.1 + k / 1000, 0.05) for k in range(5)])
+    assert (
+        overlap_sentence(ranking)
+        == "The intervals of 10 of 10 pairs of models overlap: their order is not established."
+    )
+
+
+def test_the_absence_of_overlap_is_said(make_entry):
+    ranking = rank([make_entry("a", 0.1, 0.01), make_entry("b", 0.2, 0.01)])
+    assert overlap_sentence(ranking) == "No two models have overlapping intervals on the main metric."
+
+
+def test_one_model_overlaps_with_nobody(make_entry, make_floor):
+    assert overlap_sentence(rank([make_entry("a", 0.1), Entry(result=make_floor())])) == ""
+
+
+def test_metrics_without_values_are_named_with_the_reason(lay_out, make_data, task_files):
+    data = make_data()
+    for k in (2, 3):
+        data["metrics"][k] |= {"value": None, "ci_low": None, "ci_high": None, "reason": "no labels"}
+    (section,) = read_board(lay_out([from_json(data, "")]), tasks=task_files).sections
+    expected = "No result has a value of Energy RMSE (aligned, meV/atom ↓), Force MAE (meV/Å ↓): no labels."
+    assert empty_sentence(section) == expected
+
+
+def test_nothing_is_said_when_all_metrics_have_values(section):
+    assert empty_sentence(section) == ""
+
+
+def test_facts_tell_what_is_measured_on_what(section):
+    assert dict(facts(section)) == {
+        "Task": "springs@2",
+        "Labels": "r2SCAN",
+        "Data": "mini 1, test split",
+        "Scored on": "10 frames of 4 materials",
+        "Ranked by": "Energy MAE (aligned, meV/atom ↓)",
+        "Intervals": "95 %, 1000 bootstrap draws of whole materials",
+        "Offsets fitted on": "train split, 30 frames",
+    }
+    assert subject(section) == "Springs"
+    assert interval_name(section) == "95 % intervals"
+
+
+def test_without_the_task_file_only_the_results_are_quoted(lay_out, make_result, tmp_path):
+    (tmp_path / "none").mkdir()
+    (section,) = read_board(lay_out([make_result()]), tasks=tmp_path / "none").sections
+    assert list(dict(facts(section))) == ["Task", "Data", "Scored on", "Ranked by"]
+    assert subject(section) == "springs@2"
+    assert interval_name(section) == "intervals"
+
+
+def test_the_tasks_of_the_suite_have_facts_too():
+    assert load_task("mini-static").bootstrap.confidence == pytest.approx(0.95)
+    assert Board(sections=()).current == ()

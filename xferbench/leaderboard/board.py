@@ -1,0 +1,234 @@
+"""A leaderboard directory in memory: cards and results read, checked against each other, and ordered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from xferbench.errors import FormatError, IntegrityError, StorageError
+from xferbench.leaderboard.cards import load_cards
+from xferbench.leaderboard.figures import POSITIONS
+from xferbench.leaderboard.ranking import Entry, Ranking, rank
+from xferbench.models.spec import MODEL_ID
+from xferbench.results import read
+from xferbench.storage import disk_errors
+from xferbench.tasks import ID_PATTERN, Task, list_tasks, read_task
+from xferbench.units import RENDERED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from xferbench.leaderboard.cards import ModelCard
+    from xferbench.results import MetricEntry, Result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Section:
+    """All results of one task version: what is comparable, and nothing else.
+
+    Attributes:
+        key: ``id@version``.
+        task: The definition, where its file is at hand in this version.
+        current: Whether no higher version of the task is known.
+        ranking: The results in order; at least one.
+    """
+
+    key: str
+    task_id: str
+    version: int
+    task: Task | None
+    current: bool
+    ranking: Ranking
+
+    @property
+    def metrics(self) -> tuple[MetricEntry, ...]:
+        """Every metric of the task, in the task's order; the first result that has a metric describes it."""
+        found: dict[str, MetricEntry] = {}
+        for row in self.ranking.rows:
+            for metric in row.entry.result.metrics:
+                found.setdefault(metric.key, metric)
+        return tuple(found.values())
+
+    @property
+    def columns(self) -> tuple[MetricEntry, ...]:
+        """The metrics that some result has a value of; the others would be empty columns."""
+        valued = {
+            metric.key for row in self.ranking.rows for metric in row.entry.result.metrics if metric.value is not None
+        }
+        return tuple(metric for metric in self.metrics if metric.key in valued)
+
+    @property
+    def main(self) -> MetricEntry:
+        """The metric that ranks; its value is that of the first row."""
+        return self.ranking.rows[0].entry.main
+
+    @property
+    def result(self) -> Result:
+        """Any result, for what all results of a section share: task, data, counts of the labels."""
+        return self.ranking.rows[0].entry.result
+
+    @property
+    def slug(self) -> str:
+        """The key as an HTML id."""
+        return f"{self.task_id}-v{self.version}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Board:
+    """Every section: tasks by id, versions of a task newest first."""
+
+    sections: tuple[Section, ...]
+
+    @property
+    def current(self) -> tuple[Section, ...]:
+        """Sections of the newest version of each task."""
+        return tuple(section for section in self.sections if section.current)
+
+    @property
+    def earlier(self) -> tuple[Section, ...]:
+        """Sections of older versions, kept for the record."""
+        return tuple(section for section in self.sections if not section.current)
+
+
+def read_board(directory: Path, *, cards: Path | None = None, tasks: Path | None = None) -> Board:
+    """Read ``results/<task-id>@<version>/<model-id>.json`` and ``models/<model-id>.toml`` of a leaderboard directory.
+
+    Args:
+        directory: The leaderboard.
+        cards: Where the cards are instead of ``directory/models``.
+        tasks: Where the task files are instead of the package's own.
+
+    Raises:
+        StorageError: The directory is not there, or a file cannot be read.
+        FormatError: Files break their schema or contradict each other; every problem is listed.
+    """
+    if not directory.is_dir():
+        raise StorageError(
+            f"there is no leaderboard directory at {directory}; make it, with results/ and models/ in it"
+        )
+    problems: list[str] = []
+    known = _cards(cards or directory / "models", problems)
+    definitions = {path.stem: read_task(path) for path in list_tasks(tasks).values()}
+    entries = _entries(directory, known, problems)
+    groups: dict[tuple[str, int], list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault((entry.result.task.id, entry.result.task.version), []).append(entry)
+    for group in groups.values():
+        problems += _group_problems(group, definitions.get(group[0].result.task.id))
+    if problems:
+        raise FormatError("\n".join(problems))
+    ordered = sorted(groups, key=lambda name: (name[0], -name[1]))
+    return Board(sections=tuple(_section(name, groups, definitions) for name in ordered))
+
+
+def _cards(directory: Path, problems: list[str]) -> dict[str, ModelCard]:
+    try:
+        return load_cards(directory)
+    except FormatError as error:
+        problems.append(str(error))
+        return {}
+
+
+def _entries(directory: Path, cards: Mapping[str, ModelCard], problems: list[str]) -> list[Entry]:
+    """Every result file that could be read; what is wrong with the others and between files goes to ``problems``."""
+    with disk_errors("read", directory):
+        paths = sorted(directory.glob("results/*/*.json"))
+    cards_readable = not problems
+    entries = []
+    for path in paths:
+        try:
+            result = read(path)
+        except (FormatError, IntegrityError) as error:
+            problems.append(str(error))
+            continue
+        entry = Entry(result=result, card=cards.get(result.model.id))
+        found = _place_problems(result, path) + _content_problems(result)
+        found += _card_problems(entry) if cards_readable else []
+        problems += [f"{path}: {problem}" for problem in found]
+        entries.append(entry)
+    return entries
+
+
+def _place_problems(result: Result, path: Path) -> list[str]:
+    """A result must lie where its task and model say."""
+    problems = []
+    if path.parent.name != result.task.key or not ID_PATTERN.fullmatch(result.task.id):
+        problems.append(f"holds a result of task {result.task.key!r}; move it to results/<task-id>@<version>/")
+    if path.stem != result.model.id or not MODEL_ID.fullmatch(result.model.id):
+        problems.append(
+            f"holds a result of model {result.model.id!r}; name it <model-id>.json, in small letters, digits, '.' and '-'"
+        )
+    return problems
+
+
+def _card_problems(entry: Entry) -> list[str]:
+    """A model needs a card that agrees with the result."""
+    model, card = entry.result.model, entry.card
+    if card is None and not entry.is_floor:
+        return [f"model {model.id} has no card; write models/{model.id}.toml as docs/leaderboard.md shows"]
+    if card is not None and card.functional is not model.functional:
+        return [
+            f"the model declared {model.functional.value}, its card says {card.functional.value}; correct one of them"
+        ]
+    return []
+
+
+def _content_problems(result: Result) -> list[str]:
+    """A result must be a score of the whole task, in units and elements that can be drawn."""
+    problems = []
+    if result.counts.limit is not None:
+        problems.append(f"is a trial on {result.counts.limit} frames; score again without --limit")
+    units = sorted({metric.unit for metric in result.metrics} - set(RENDERED))
+    if units:
+        problems.append(f"unknown units {', '.join(units)}; known: {', '.join(RENDERED)}")
+    elements = sorted({item.element for item in result.per_element} - set(POSITIONS))
+    if elements:
+        problems.append(f"per_element names unknown elements: {', '.join(elements)}")
+    return problems
+
+
+def _group_problems(group: Sequence[Entry], task: Task | None) -> list[str]:
+    """What the results of one task version must agree on."""
+    shared = group[0].result.task
+    wanted = {
+        "data of fingerprint": {entry.model_id: entry.result.dataset.fingerprint for entry in group},
+        "the task file": {entry.model_id: entry.result.task.sha256 for entry in group},
+        "the number of frames": {entry.model_id: str(entry.result.counts.frames) for entry in group},
+        "the main metric": {entry.model_id: entry.main.key for entry in group},
+    }
+    problems = [
+        f"results/{shared.key}: results differ in {what}: {_spread(values)}; score all of them again alike"
+        for what, values in wanted.items()
+        if len(set(values.values())) > 1
+    ]
+    found = group[0].result.dataset.fingerprint
+    if task is not None and task.version == shared.version and found != task.fingerprint:
+        problems.append(
+            f"results/{shared.key}: scored on data {found}, the task is defined on {task.fingerprint}; score again"
+        )
+    return problems
+
+
+def _spread(values: Mapping[str, str]) -> str:
+    """Each value with the models that have it."""
+    models: dict[str, list[str]] = {}
+    for model, value in values.items():
+        models.setdefault(value, []).append(model)
+    return ", ".join(f"{value} ({', '.join(names)})" for value, names in models.items())
+
+
+def _section(
+    name: tuple[str, int], groups: Mapping[tuple[str, int], Iterable[Entry]], definitions: Mapping[str, Task]
+) -> Section:
+    task_id, version = name
+    task = definitions.get(task_id)
+    newest = max(other for same, other in groups if same == task_id)
+    return Section(
+        key=f"{task_id}@{version}",
+        task_id=task_id,
+        version=version,
+        task=task if task is not None and task.version == version else None,
+        current=version >= max(newest, task.version if task is not None else 0),
+        ranking=rank(groups[name]),
+    )

@@ -1,0 +1,153 @@
+"""The words that the Markdown table, the page and the terminal share: metric names, explanations, caveats."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from xferbench.leaderboard.rounding import shown_unit
+
+if TYPE_CHECKING:
+    from xferbench.leaderboard.board import Section
+    from xferbench.leaderboard.ranking import Ranking, Row
+    from xferbench.results import MetricEntry
+
+MISSING = "—"
+MISMATCH = "≠"
+FEW_PAIRS = 4
+
+HOW_TO_READ = {
+    "Rank": (
+        "Models are ordered by one main metric over all frames of the task. Where intervals overlap, rank differences are "
+        "not established: another draw of materials could turn them round. The small range under a rank holds the places "
+        "that the intervals allow."
+    ),
+    "Intervals": (
+        "Brackets and bars are bootstrap intervals. Whole materials are drawn, not single frames, because frames of one "
+        "material resemble each other. Each number shows the digits that its interval supports; the result files hold all of them."
+    ),
+    "Energies": (
+        "Aligned: one offset per element, fitted on the calibration split and never on the test, is added to the predictions. "
+        "Referenced: both sides lose their own elemental references, the model the ones it declares. Raw: nothing is removed; "
+        "between functionals such an error is mostly the arbitrary zero of energy, up to tens of eV per atom."
+    ),
+    "Floors": (
+        "Rows in italics are baselines without a potential. They stand where their error puts them and take no rank. A model "
+        "below a floor has learned nothing that this task can see."
+    ),
+    "Functional": (
+        f"What the model says it reproduces. {MISMATCH} marks a model made for another functional than the labels of the task; "
+        "it is ranked all the same, because the distance is what the task measures."
+    ),
+    "Coverage": (
+        "The fraction of frames with a prediction. Results that are not complete are listed below the others, without a rank."
+    ),
+    "Comparison": (
+        "Numbers are comparable within one version of one task. They say nothing across tasks, data sets or versions."
+    ),
+}
+"""Term and explanation, in the order a reader needs them."""
+
+
+METHODS = {
+    "tl-trainable-ref": "fine-tuning with trainable elemental references",
+    "tl-frozen-ref": "fine-tuning with the parent's elemental references",
+    "tl-refit-atomref": "fine-tuning with refitted elemental references",
+    "multihead": "multi-head training",
+    "multi-fidelity": "multi-fidelity training",
+    "delta": "learning the difference",
+    "other": "another method, see notes",
+}
+"""Transfer methods of cards, in words."""
+
+
+def label(metric: MetricEntry) -> str:
+    """``Energy MAE`` for ``energy_mae``: the metric's name as words."""
+    words = [word.upper() if word in {"mae", "rmse"} else word for word in metric.name.split("_")]
+    return " ".join([words[0].capitalize(), *words[1:]])
+
+
+def statistic(metric: MetricEntry) -> str:
+    """``mae``, ``rmse``, or nothing for a metric that is neither."""
+    last = metric.name.rpartition("_")[2]
+    return last if last in {"mae", "rmse"} else ""
+
+
+def small_print(metric: MetricEntry) -> str:
+    """What stands under a metric's name: its reference, the shown unit, and an arrow towards better."""
+    return ", ".join(filter(None, [metric.reference, unit_arrow(metric)]))
+
+
+def unit_arrow(metric: MetricEntry) -> str:
+    """``meV/atom ↓``: the shown unit and the direction of better."""
+    return f"{shown_unit(metric.unit)} {'↓' if metric.better == 'lower' else '↑'}".strip()
+
+
+def full_label(metric: MetricEntry) -> str:
+    """``Energy MAE (aligned, meV/atom ↓)``."""
+    return f"{label(metric)} ({small_print(metric)})"
+
+
+def rank_text(row: Row) -> str:
+    """``2``, or ``2 (1 to 3)`` where the intervals leave the place open; nothing for a row without rank."""
+    if row.rank is None:
+        return ""
+    return f"{row.rank}" if row.best == row.worst else f"{row.rank} ({row.best} to {row.worst})"
+
+
+def interval_name(section: Section) -> str:
+    """``95 % intervals``, as far as the task's definition is at hand."""
+    if section.task is None:
+        return "intervals"
+    return f"{section.task.bootstrap.confidence * 100:g} % intervals"
+
+
+def overlap_sentence(ranking: Ranking) -> str:
+    """Which ranks mean nothing, said plainly."""
+    models = sum(row.rank is not None for row in ranking.ranked)
+    if models < 2:
+        return ""
+    if not ranking.overlaps:
+        return "No two models have overlapping intervals on the main metric."
+    pairs = len(ranking.overlaps)
+    if pairs > FEW_PAIRS:
+        total = models * (models - 1) // 2
+        return f"The intervals of {pairs} of {total} pairs of models overlap: their order is not established."
+    names = "; ".join(f"{first.name} and {second.name}" for first, second in ranking.overlaps)
+    return f"The intervals of these models overlap, so their order is not established: {names}."
+
+
+def empty_sentence(section: Section) -> str:
+    """Which metrics of the task no result has a value of, and why."""
+    reasons: dict[str, list[str]] = {}
+    for metric in section.metrics:
+        if metric not in section.columns:
+            reasons.setdefault(metric.reason or "no reason given", []).append(full_label(metric))
+    return " ".join(f"No result has a value of {', '.join(names)}: {reason}." for reason, names in reasons.items())
+
+
+def subject(section: Section) -> str:
+    """The title of a section: the task's own where its definition is at hand, else its key."""
+    return section.key if section.task is None else section.task.title
+
+
+def facts(section: Section) -> list[tuple[str, str]]:
+    """What a section measures and on what, as term and value."""
+    result, task = section.result, section.task
+    rows = [
+        ("Task", section.key),
+        ("Data", f"{result.dataset.name} {result.dataset.version}" + (f", {task.split} split" if task else "")),
+        ("Scored on", f"{result.counts.frames} frames of {result.counts.materials} materials"),
+        ("Ranked by", full_label(section.main)),
+    ]
+    if task is None:
+        return rows
+    plan = task.bootstrap
+    intervals = f"{plan.confidence * 100:g} %, {plan.n} bootstrap draws of whole materials"
+    offsets = f"{task.calibration} split, {result.counts.calibration_frames} frames"
+    return [
+        *rows[:1],
+        ("Labels", task.functional.value),
+        *rows[1:],
+        ("Intervals", intervals),
+        ("Offsets fitted on", offsets),
+    ]
