@@ -1,0 +1,123 @@
+"""Which model is meant: a built-in ``adapter:variant`` or somebody's ``model.py``. Nothing is imported or run here.
+
+Whoever starts the model's process only needs a ``ModelSpec``: plain strings, so that
+``ModelSpec(**json.loads(json.dumps(dataclasses.asdict(spec)))) == spec``.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from xferbench.errors import ModelError, UnknownNameError, UsageError
+from xferbench.registry import FLOORS, MODEL_VARIANTS, near
+from xferbench.storage import read_bytes
+
+MODEL_ID = re.compile(r"[a-z0-9]+(?:[.-][a-z0-9]+)*")
+"""What a model id looks like: it names files and table rows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """A model by name, before it is loaded.
+
+    Attributes:
+        kind: ``builtin``, or ``file`` for a user's ``model.py``.
+        name: As an adapter and its variant, ``chgnet:0.3.0``, or the file's name.
+        path: Absolute path of the file.
+        model_id: What the model is called in results: ``chgnet-0.3.0``; a file's ``MODEL_ID``, else its stem.
+    """
+
+    kind: Literal["builtin", "file"]
+    name: str
+    path: str | None = None
+    model_id: str
+
+
+def parse_spec(text: str) -> ModelSpec:
+    """Read what a user typed for a model: ``chgnet:0.3.0`` or ``path/to/model.py``.
+
+    Raises:
+        UsageError: The file is missing, is a folder or is not Python; or a floor is named, which is not a model.
+        UnknownNameError: No built-in model has this name, or its variant is left out.
+        ModelError: The file has a syntax error or an unusable ``MODEL_ID``.
+        StorageError: The file cannot be read.
+    """
+    if text.endswith(".py") or os.sep in text:
+        return _file_spec(Path(text))
+    known = [f"{adapter}:{variant}" for adapter, variants in MODEL_VARIANTS.items() for variant in variants]
+    if text in known:
+        return ModelSpec(kind="builtin", name=text, model_id=text.replace(":", "-"))
+    floors = [f"floor:{name}" for name in FLOORS]
+    if text in floors:
+        raise UsageError(
+            f"{text!r} is a floor, which has no potential to load; give a model: {', '.join(sorted(known))}"
+        )
+    if text in MODEL_VARIANTS:
+        variants = ", ".join(f"{text}:{variant}" for variant in MODEL_VARIANTS[text])
+        raise UnknownNameError(f"model {text!r} needs a variant: {variants}")
+    raise UnknownNameError(f"unknown model {text!r}; {near(text, [*known, *floors])}; or give the path of a model.py")
+
+
+def _file_spec(path: Path) -> ModelSpec:
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; give the Python file inside it that offers the model")
+    if path.suffix != ".py":
+        raise UsageError(f"{path} is not a model file: its name must end in .py")
+    if not path.is_file():
+        raise UsageError(f"model file {path} does not exist; check the path (now in {Path.cwd()})")
+    absolute = path.resolve()
+    return ModelSpec(kind="file", name=path.name, path=str(absolute), model_id=_model_id(absolute))
+
+
+def _model_id(path: Path) -> str:
+    """The ``MODEL_ID`` of a file, read without running it, else one made of its stem."""
+    declared = _assigned_text(parse_source(path), "MODEL_ID", path)
+    if declared is None:
+        model_id = re.sub(r"[^a-z0-9.]+", "-", path.stem.lower()).strip("-.")
+        hint = f"the file name {path.name!r} gives no model id; set MODEL_ID in it"
+    else:
+        model_id, hint = declared, f"{path}: MODEL_ID = {declared!r}"
+    if not MODEL_ID.fullmatch(model_id):
+        raise ModelError(f"{hint}: small letters and digits in groups joined by '.' or '-', like 'mace-mp-0.3b'")
+    return model_id
+
+
+def parse_source(path: Path) -> ast.Module:
+    """The syntax tree of a user's file.
+
+    Raises:
+        ModelError: It is not valid Python; the message has the line.
+        StorageError: It cannot be read.
+    """
+    try:
+        tree = ast.parse(read_bytes(path), filename=str(path))
+        # some errors, like a ``return`` outside a function, only show here
+        compile(tree, str(path), "exec", dont_inherit=True)
+    except SyntaxError as error:
+        raise ModelError(f"{path}:{error.lineno or 1}: syntax error: {error.msg}; correct the file") from error
+    except ValueError as error:
+        raise ModelError(f"{path} is not Python source ({error}); give the file that offers the model") from error
+    return tree
+
+
+def _assigned_text(tree: ast.Module, name: str, path: Path) -> str | None:
+    """The text assigned to a module-level name; ``None`` if nothing is."""
+    for node in reversed(tree.body):
+        if isinstance(node, ast.Assign | ast.AnnAssign) and name in _targets(node):
+            value = node.value
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                return value.value
+            raise ModelError(
+                f"{path}:{node.lineno}: {name} must be plain text in quotes, because it is read without running the file"
+            )
+    return None
+
+
+def _targets(node: ast.Assign | ast.AnnAssign) -> set[str]:
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    return {target.id for target in targets if isinstance(target, ast.Name)}
