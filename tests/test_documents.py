@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
 from pathlib import Path
 
@@ -78,3 +79,8 @@ def test_every_built_in_model_has_a_card():
     for adapter, variants in MODEL_VARIANTS.items():
         for variant in variants:
             assert (ROOT / "leaderboard" / "models" / f"{adapter}-{variant}.toml").exists()
+
+
+def test_the_table_in_the_readme_is_what_the_committed_results_give():
+    namespace = runpy.run_path(str(ROOT / "docs" / "readme_table.py"))
+    assert namespace["updated"](README) == README
