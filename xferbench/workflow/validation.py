@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from xferbench import dataset as datasets
 from xferbench import leaderboard, results, scoring
-from xferbench.errors import IntegrityError, StorageError, XferbenchError
+from xferbench.errors import FormatError, IntegrityError, StorageError, XferbenchError
 from xferbench.leaderboard.cards import read_card
 from xferbench.results import ModelFacts, Result
 from xferbench.storage import read_bytes, sha256
 from xferbench.tables import read_table, table_predictions
 from xferbench.tasks import Task, list_tasks, read_task
-from xferbench.workflow.score import floor_contender, predictions_path, silent
+from xferbench.workflow.evaluation import floor_contender, predictions_path, silent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -179,8 +179,14 @@ def _differences(new: object, old: object, at: str) -> list[str]:
 def _rendered(board: Path) -> str:
     """README.md and index.html are what their results give."""
     content = leaderboard.read_board(board)
+    if content.without_card:
+        raise FormatError(
+            f"no card for {', '.join(content.without_card)}; write models/<model-id>.toml, see docs/leaderboard.md"
+        )
     wanted = {"README.md": leaderboard.render_markdown(content), "index.html": leaderboard.render_page(content)}
     stale = [name for name, text in wanted.items() if read_bytes(board / name) != text.encode()]
     if stale:
-        raise IntegrityError(f"{' and '.join(stale)} are not what the results give; run `xferbench leaderboard build {board}`")
+        raise IntegrityError(
+            f"{' and '.join(stale)} are not what the results give; run `xferbench leaderboard build {board}`"
+        )
     return "README.md and index.html are what the results give"

@@ -106,7 +106,7 @@ def score(request: Request) -> Report:
         XferbenchError: Whatever the user has to mend: see ``errors``.
     """
     task = load_task(request.task)
-    if not _is_predictions(request.model) and not request.model.startswith("floor:"):
+    if not is_predictions(request.model) and not request.model.startswith("floor:"):
         parse_spec(request.model)  # a wrong name should not cost the preparation of a data set
     data = open_dataset(task, request)
     contender = _contender(request, task, data)
@@ -188,7 +188,7 @@ def _contender(request: Request, task: Task, data: Dataset) -> Contender:
         path = predictions_path(request.out, task, made.facts.id, request.limit)
         write_table(path, predictions_table(made.predictions))
         return Contender(facts=made.facts, predictions=made.predictions, path=path)
-    if _is_predictions(request.model):
+    if is_predictions(request.model):
         return _from_file(request, task)
     for option in ("model_id", "functional"):
         if getattr(request, option) is not None:
@@ -196,7 +196,8 @@ def _contender(request: Request, task: Task, data: Dataset) -> Contender:
     return _from_model(request, task, data)
 
 
-def _is_predictions(model: str) -> bool:
+def is_predictions(model: str) -> bool:
+    """Whether a model is named by the file of its predictions."""
     return model.endswith((".parquet", ".pq"))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from xferbench import leaderboard
 from xferbench.registry import MODEL_VARIANTS
 from xferbench.tasks import load_task
-from xferbench.workflow.score import Request, score, silent
+from xferbench.workflow.evaluation import Request, score, silent
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import pytest
+
+from xferbench.errors import UnknownNameError
+from xferbench.registry import FLOORS, MODEL_VARIANTS, SOURCES
+from xferbench.tasks import list_tasks
+from xferbench.workflow import info, listing
+
+
+def names(what):
+    return [row["name"] for row in listing(what)]
+
+
+def test_every_table_is_listed_whole():
+    assert names("datasets") == list(SOURCES)
+    assert names("tasks") == list(list_tasks())
+    built_in = [f"{name}:{variant}" for name, variants in MODEL_VARIANTS.items() for variant in variants]
+    assert names("models") == built_in + [f"floor:{name}" for name in FLOORS]
+
+
+@pytest.mark.parametrize("what", ["datasets", "tasks", "models"])
+def test_every_name_comes_with_a_line_about_it(what):
+    assert all(row["about"].strip() and "\n" not in row["about"] for row in listing(what))
+
+
+def test_something_else_cannot_be_listed():
+    with pytest.raises(UnknownNameError, match="did you mean 'tasks'"):
+        listing("task")
+
+
+def test_a_data_set_is_described_with_its_counts():
+    facts = info("mini")
+    assert facts["kind"] == "dataset"
+    assert facts["frames"]["PBE"] == facts["frames"]["r2SCAN"] > 80
+    assert facts["split"].keys() == {"train", "val", "test"}
+    assert facts["pairing"].startswith("same_geometry")
+
+
+def test_a_task_is_described_with_its_metrics():
+    facts = info("mini-static")
+    assert facts["key"] == "mini-static@1"
+    assert {"name": "force_mae", "unit": "eV/Å", "better": "lower", "reference": "none"} in facts["metrics"]
+
+
+def test_a_model_is_described_by_its_card_and_a_floor_by_its_docstring():
+    assert info("chgnet:r2scan")["functional"] == "r2SCAN"
+    assert "GGA" in info("floor:copy-gga")["about"]
+
+
+def test_an_unknown_name_suggests_the_near_one_of_any_kind():
+    with pytest.raises(UnknownNameError, match="did you mean 'chgnet:r2scan'"):
+        info("chgnet:r2scn")
+    with pytest.raises(UnknownNameError, match="did you mean 'mini'"):
+        info("minni")
