@@ -216,3 +216,147 @@ def test_an_interrupted_pipe_is_quiet(cache):
     ) as process:
         process.stdout.close()
         assert b"Traceback" not in process.stderr.read()
+
+
+@pytest.fixture(scope="module")
+def good_rows(cache):
+    """Predictions as somebody might write them: energies that are almost the labels."""
+    from xferbench.dataset import Dataset, locate
+    from xferbench.scoring import expected_frames
+
+    frames = expected_frames(TASK, Dataset.open(locate("mini", cache))).frames
+    return [{"frame_id": frame.frame_id, "energy": frame.energy + 0.01 * frame.n_atoms} for frame in frames]
+
+
+def drop_one(rows):
+    return rows[1:]
+
+
+def double_one(rows):
+    return [*rows, rows[0]]
+
+
+def add_unknown(rows):
+    return [*rows, {"frame_id": "Xx_nowhere", "energy": 1.0}]
+
+
+def put_nan(rows):
+    return [{**rows[0], "energy": float("nan")}, *rows[1:]]
+
+
+def put_infinity(rows):
+    return [{**rows[0], "energy": float("inf")}, *rows[1:]]
+
+
+def wrong_shape(rows):
+    return [{**row, "forces": [[0.0, 0.0, 0.0]] * 7} for row in rows]
+
+
+def rename_energy(rows):
+    return [{"frame_id": row["frame_id"], "energies": row["energy"]} for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (drop_one, "missing"),
+        (double_one, "once"),
+        (add_unknown, "Xx_nowhere"),
+        (put_nan, "NaN"),
+        (put_infinity, "infinite"),
+        (wrong_shape, "shape"),
+        (rename_energy, "did you mean 'energies'"),
+    ],
+)
+def test_predictions_that_cannot_be_scored_are_a_data_error(run, tmp_path, good_rows, change, message):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.Table.from_pylist(change(good_rows)), tmp_path / "mine.parquet")
+    result = run("score", "mine.parquet", "--functional", "r2SCAN")
+    assert result.exit_code == 3
+    assert message in line_of(result)
+    assert "mine.parquet" in line_of(result)
+    assert not (tmp_path / "xferbench-out/results").exists()
+
+
+def test_energies_per_atom_are_recognised(run, tmp_path, good_rows, cache):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from xferbench.dataset import Dataset, locate
+
+    atoms = {frame.frame_id: frame.n_atoms for frame in Dataset.open(locate("mini", cache)).frames("r2scan")}
+    rows = [{**row, "energy": row["energy"] / atoms[row["frame_id"]]} for row in good_rows]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "mine.parquet")
+    result = run("score", "mine.parquet", "--functional", "r2SCAN")
+    assert result.exit_code == 3
+    assert "eV/atom" in line_of(result)
+
+
+def test_a_truncated_predictions_file_is_an_integrity_error(run, tmp_path, good_rows):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.Table.from_pylist(good_rows), tmp_path / "mine.parquet")
+    data = (tmp_path / "mine.parquet").read_bytes()
+    (tmp_path / "mine.parquet").write_bytes(data[: len(data) // 2])
+    result = run("score", "mine.parquet", "--functional", "r2SCAN")
+    assert result.exit_code == 3
+    assert "truncated or was altered" in line_of(result)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("raise ValueError('no weights')", "ValueError: no weights"),
+        ("import time; time.sleep(60)", "timeout after 1 s"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "killed by signal 9"),
+    ],
+)
+def test_a_model_that_never_answers_is_a_failed_check_with_the_reason(run, tmp_path, body, reason):
+    (tmp_path / "model.py").write_text(f"FUNCTIONAL = 'r2SCAN'\n\n\ndef predict(structures):\n    {body}\n")
+    result = run("score", "model.py", "--limit", "1", "--batch-size", "200", "--timeout", "1")
+    assert result.exit_code in {1, 2}
+    assert reason in line_of(result)
+
+
+def test_a_failed_structure_is_counted_and_the_rest_is_scored(run, tmp_path, cache):
+    from xferbench.dataset import Dataset, locate
+
+    splits = Dataset.open(locate("mini", cache)).manifest["splits"]
+    unsupported = splits["test"]["elements"][0]
+    supported = sorted(set(splits["train"]["elements"]) - {unsupported})
+    (tmp_path / "model.py").write_text(
+        f"from ase.calculators.lj import LennardJones\n\nFUNCTIONAL = 'r2SCAN'\nSUPPORTED_ELEMENTS = {supported}\n"
+        "calculator = LennardJones(sigma=1.8, epsilon=0.2, rc=6.0, smooth=True)\n"
+    )
+    result = run("score", "model.py", "--json")
+    assert result.exit_code == 0, result.output
+    counts = json.loads(result.stdout)[0]["counts"]
+    assert counts["failed"] == counts["errors"][f"unsupported element: {unsupported}"] > 0
+    assert counts["predicted"] + counts["failed"] == counts["frames"]
+    assert "%" in run("score", "model.py").stdout
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(cache, tmp_path):
+    code = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); from xferbench.cli import main; main()"
+    process = subprocess.run(
+        [sys.executable, "-c", code, "prepare", "mini", "--out", "here"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"XFERBENCH_CACHE": str(cache)},
+    )
+    assert process.returncode == 3, process.stderr
+    assert len(process.stderr.strip().splitlines()) == 1
+    assert process.stderr.startswith("Error: cannot write")
+    assert not (tmp_path / "here").exists()
+
+
+def test_a_path_below_a_file_is_one_line(run, tmp_path):
+    (tmp_path / "file").write_text("")
+    result = run("prepare", "mini", "--out", "file/here")
+    assert result.exit_code == 3
+    assert "cannot" in line_of(result)
