@@ -17,12 +17,15 @@ from xferbench.results import (
     DatasetEntry,
     ElementEntry,
     Environment,
+    Identity,
+    IdentityEntry,
     MetricEntry,
     ModelEntry,
     ModelFacts,
     PredictionsEntry,
     References,
     Result,
+    SliceEntry,
     TaskEntry,
     from_json,
 )
@@ -83,6 +86,29 @@ RESULT = Result(
         ),
     ),
     per_element=(ElementEntry(element="Li", metric="force_mae", value=0.25, n_frames=4),),
+    slices=(
+        SliceEntry(name="distorted", n_frames=4, metrics=(entry(),)),
+        SliceEntry(name="empty", n_frames=0, metrics=()),
+    ),
+    identity=Identity(
+        verdict="GGA",
+        declared_loses=False,
+        entries=(
+            IdentityEntry(
+                quantity="stress",
+                value=0.1,
+                ci_low=-0.2,
+                ci_high=0.4,
+                softening=0.8,
+                uncorrected=-0.3,
+                n_frames=9,
+                n_materials=3,
+                verdict="GGA",
+                reason=None,
+            ),
+        ),
+    ),
+    notes=("forces: predictions are 1e+03 times the labels",),
     parity={"energy": ((0.0, 1e-17), (1.0, 1.5)), "forces": ()},
     environment=Environment(python="3.11.2", platform="x86_64", packages={"numpy": "2.4.6"}),
 )
@@ -129,7 +155,7 @@ class TestRoundTrip:
     def test_the_layout_is_the_published_one(self):
         assert set(DATA) == {
             "schema", "task", "dataset", "model", "predictions", "counts", "coverage", "alignment", "references",
-            "metrics", "per_element", "parity", "environment",
+            "metrics", "per_element", "slices", "identity", "notes", "parity", "environment",
         }  # fmt: skip
         assert DATA["schema"] == 1
         assert DATA["model"]["functional"] == "PBE+U"
@@ -191,6 +217,12 @@ class TestRefused:
             ),
             ("metrics.0.ci_low", None, "energy_mae/aligned has half an interval"),
             ("metrics.1.reason", None, "stress_mae lacks its value or interval without a reason"),
+            ("identity.verdict", "PBE", "identity.verdict must be one of GGA, r2SCAN, undecided, not 'PBE'"),
+            ("identity.entries.0.ci_low", None, "identity by stress lacks its interval without a reason"),
+            ("identity.entries.0.reason", "few", "identity by stress lacks its interval without a reason"),
+            ("slices.0.metrics.0.ci_low", None, "energy_mae/aligned has half an interval"),
+            ("slices.1.n_frames", "few", r"slices\[1\].n_frames must be an integer"),
+            ("notes", "none", "notes must be a list"),
             ("parity.energy", [[1.0, 2.0, 3.0]], "parity.energy holds points that are not"),
         ],
     )

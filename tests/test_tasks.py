@@ -91,6 +91,14 @@ def test_a_wrong_task_says_what_is_wrong(write, old, new, message):
         read_task(write(MINIMAL.replace(old, new, 1)))
 
 
+def test_a_metric_that_is_best_at_one_ranks_nothing(write):
+    slope = '  { name = "force_slope", unit = "1", better = "one" },\n]'
+    text = MINIMAL.replace("]\n\n[bootstrap]", slope + "\n\n[bootstrap]")
+    assert read_task(write(text)).metrics[-1].better == "one"
+    with pytest.raises(FormatError, match="main metric 'force_slope' is best at 1, which orders no table"):
+        read_task(write(text.replace('main = "energy_mae/aligned"', 'main = "force_slope"')))
+
+
 def test_a_metric_cannot_be_listed_twice(write):
     line = '  { name = "force_mae", unit = "eV/Å", better = "lower" },\n'
     with pytest.raises(FormatError, match="a metric is listed twice"):

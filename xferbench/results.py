@@ -185,7 +185,7 @@ class MetricEntry:
     reference: Literal["raw", "referenced", "aligned"] | None
     key: str
     unit: str
-    better: Literal["lower", "higher"]
+    better: Literal["lower", "higher", "one"]
     value: float | None
     ci_low: float | None
     ci_high: float | None
@@ -194,6 +194,62 @@ class MetricEntry:
     n_missing: int
     main: bool
     reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceEntry:
+    """Some metrics on a part of the test frames that the labels choose; ``scoring.slicing`` defines the parts.
+
+    Attributes:
+        n_frames: Test frames in the slice.
+        metrics: Of these frames; none if there are none.
+    """
+
+    name: str
+    n_frames: int
+    metrics: tuple[MetricEntry, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentityEntry:
+    """Whose labels one quantity follows; ``docs/identity.md`` derives what the numbers mean.
+
+    Attributes:
+        value: λ: 0 follows the GGA, 1 follows r2SCAN; none if the data cannot tell, or there are none.
+        ci_low: Lower end of the bootstrap interval.
+        ci_high: Upper end.
+        softening: Slope of the predictions against the labels, which λ is corrected for.
+        uncorrected: λ without that correction.
+        n_frames: Frames with a prediction and labels that differ.
+        n_materials: Their parent materials.
+        verdict: The functional on whose side of 1/2 the interval lies.
+        reason: Why there is no value, or no interval.
+    """
+
+    quantity: Literal["energy", "forces", "stress"]
+    value: float | None
+    ci_low: float | None
+    ci_high: float | None
+    softening: float | None
+    uncorrected: float | None
+    n_frames: int
+    n_materials: int
+    verdict: Literal["GGA", "r2SCAN", "undecided"]
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Which functional the model follows, whatever it declares.
+
+    Attributes:
+        verdict: What the decided quantities agree on.
+        declared_loses: The verdict is the other family than the model declares.
+    """
+
+    verdict: Literal["GGA", "r2SCAN", "undecided"]
+    declared_loses: bool
+    entries: tuple[IdentityEntry, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,6 +276,7 @@ class Result:
         parity: ``energy`` and ``forces`` -> [label, prediction] points, at most 500 each, chosen once per task. Energies
             are aligned, and the elemental references of the labels are removed from both sides (eV/atom); forces are
             single components (eV/Å).
+        notes: Suspicions about the predictions, in words. They change no number.
     """
 
     task: TaskEntry
@@ -232,6 +289,9 @@ class Result:
     references: References
     metrics: tuple[MetricEntry, ...]
     per_element: tuple[ElementEntry, ...]
+    slices: tuple[SliceEntry, ...]
+    identity: Identity
+    notes: tuple[str, ...]
     parity: Mapping[str, tuple[tuple[float, ...], ...]]
     environment: Environment
     schema: int = field(default=SCHEMA)
@@ -302,8 +362,11 @@ def _problems(result: Result) -> Iterator[str]:
         yield "a metric is listed twice"
     if sum(entry.main for entry in result.metrics) != 1:
         yield "exactly one metric must be the main one"
-    for entry in result.metrics:
+    for entry in (*result.metrics, *(entry for part in result.slices for entry in part.metrics)):
         yield from _metric_problems(entry)
+    for item in result.identity.entries:
+        if (item.ci_low is None) != (item.ci_high is None) or (item.reason is None) != (item.ci_low is not None):
+            yield f"identity by {item.quantity} lacks its interval without a reason"
     for name, points in result.parity.items():
         if any(len(point) != 2 for point in points):
             yield f"parity.{name} holds points that are not [label, prediction]"

@@ -34,7 +34,7 @@ class TaskMetric:
 
     name: str
     unit: str
-    better: Literal["lower", "higher"]
+    better: Literal["lower", "higher", "one"]
     reference: Reference = "none"
 
     @property
@@ -174,6 +174,8 @@ def _problems(task: Task, path: Path) -> list[str]:
         problems.append("a metric is listed twice")
     if task.main not in keys:
         problems.append(f"main metric {task.main!r} is not among the metrics {', '.join(keys)}")
+    elif any(metric.key == task.main and metric.better == "one" for metric in task.metrics):
+        problems.append(f"main metric {task.main!r} is best at 1, which orders no table; choose an error")
     return problems + _bootstrap_problems(task.bootstrap)
 
 

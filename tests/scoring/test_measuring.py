@@ -10,7 +10,7 @@ import pytest
 from xferbench import references
 from xferbench.metrics import METRICS, sample
 from xferbench.records import Frame, Functional
-from xferbench.scoring.measuring import ONE_MATERIAL, PARITY_POINTS, UNDEFINED, measure, parity, per_element
+from xferbench.scoring.measuring import NOT_RESAMPLED, ONE_MATERIAL, PARITY_POINTS, measure, parity, per_element
 from xferbench.scoring.rows import Rows
 from xferbench.statistics import ClusterBootstrap
 
@@ -47,12 +47,32 @@ ROWS = {
     ("forces", "none"): FORCES,
     ("stress", "none"): NOTHING,
     ("magmoms", "none"): NOTHING,
+    ("differences", "none"): NOTHING,
+    ("ground", "none"): NOTHING,
+    ("force_gap", "none"): FORCES,
+    ("stress_gap", "none"): NOTHING,
 }
 
 
 @pytest.fixture
 def entries(synthetic_task):
     return {entry.key: entry for entry in measure(synthetic_task, ROWS, FRAMES)}
+
+
+def test_the_number_of_threads_is_irrelevant(synthetic_task, entries, monkeypatch):
+    """Small blocks, so that there are many to share out."""
+    monkeypatch.setattr("xferbench.statistics.bootstrap.BLOCK", 30)
+    for workers in (1, 3):
+        monkeypatch.setattr("xferbench.scoring.measuring.WORKERS", workers)
+        assert {entry.key: entry for entry in measure(synthetic_task, ROWS, FRAMES)} == entries
+
+
+def test_the_value_is_that_of_the_metric_alone(entries):
+    for key, entry in entries.items():
+        metric = METRICS[entry.name]
+        rows = ROWS[metric.quantity, entry.reference or "none"]
+        if entry.value is not None:
+            assert entry.value == pytest.approx(metric.value(rows.sample), rel=1e-12), key
 
 
 class TestEntries:
@@ -76,6 +96,13 @@ class TestEntries:
             assert (entry.unit, entry.better) == (METRICS[entry.name].unit, METRICS[entry.name].better)
             assert entry.reference == (entry.key.partition("/")[2] or None)
 
+    def test_rows_that_compare_frames_count_the_frames_and_rest_on_who_carries_them(self, synthetic_task):
+        members = np.array([True, True, True, False])
+        rows = Rows(replace(sample([0.1], [0.0], frame=[0], n_frames=4), members=members), 4, None)
+        found = {entry.key: entry for entry in measure(synthetic_task, ROWS | {("differences", "none"): rows}, FRAMES)}
+        entry = found["energy_difference_mae"]
+        assert (entry.n_frames, entry.n_materials, entry.n_missing) == (3, 1, 1)
+
     def test_a_metric_without_rows_has_a_reason(self, entries):
         entry = entries["stress_mae"]
         assert (entry.value, entry.ci_low, entry.ci_high) == (None, None, None)
@@ -94,7 +121,7 @@ class TestEntries:
         exact = Rows(sample([0.1, 0.0], [0.0, 0.0], n_frames=4, baseline=[0.0, 0.0]), 2, None)
         found = {entry.key: entry for entry in measure(synthetic_task, ROWS | {("gap", "aligned"): exact}, FRAMES)}
         assert found["gap_explained/aligned"].value is None
-        assert found["gap_explained/aligned"].reason == UNDEFINED
+        assert found["gap_explained/aligned"].reason == METRICS["gap_explained"].undefined
         assert found["gap_mae/aligned"].value == 0.05
 
 
@@ -115,8 +142,23 @@ class TestIntervals:
 
     def test_they_hold_the_value(self, entries):
         for entry in entries.values():
-            if entry.value is not None:
+            if entry.reason is None:
                 assert entry.ci_low <= entry.value <= entry.ci_high
+
+    def test_a_maximum_has_a_value_and_no_interval(self, entries):
+        entry = entries["force_error_max"]
+        assert entry.value == pytest.approx(0.9 * np.sqrt(3))
+        assert (entry.ci_low, entry.ci_high, entry.reason) == (None, None, NOT_RESAMPLED)
+
+    def test_quantiles_are_those_of_atoms_drawn_with_their_material(self, entries, synthetic_task):
+        plan = synthetic_task.bootstrap
+        bootstrap = ClusterBootstrap(n_clusters=3, n_resamples=plan.n, seed=plan.seed, confidence=plan.confidence)
+        norms = np.array([0.1, 0.2, 0.3, 0.6, 0.6, 0.9]) * np.sqrt(3)
+        owner = np.array([1, 0, 0, 1, 1, 2])
+        drawn = np.concatenate(list(bootstrap.counts()))
+        medians = [np.quantile(np.repeat(norms, counts[owner]), 0.5, method="inverted_cdf") for counts in drawn]
+        entry = entries["force_error_median"]
+        assert (entry.ci_low, entry.ci_high) == pytest.approx(tuple(bootstrap.interval(np.array(medians), 3)))
 
     def test_the_seed_of_the_task_moves_them_and_nothing_else(self, synthetic_task):
         frames = [frame(f"m{i}", (LI,)) for i in range(20)]

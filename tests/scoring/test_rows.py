@@ -79,6 +79,16 @@ class TestEnergies:
         rows = energy_rows(energies(TEST, CALIBRATION, {"Li": 1.0}).referenced)
         assert rows == (None, 2, "the model declares no elemental reference for O")
 
+    def test_a_zero_among_declared_references_of_electronvolts_is_named(self):
+        rows = energy_rows(energies(TEST, CALIBRATION, {"Li": -3.3, "O": 5.6e-14, "Th": -70.0}).referenced)
+        assert rows.sample is None
+        assert rows.reason.startswith("elemental references that the model declares cannot be: O is 5.6e-14 eV/atom")
+
+    def test_one_of_an_element_that_no_test_frame_has_does_no_harm(self):
+        declared = {"Li": -3.3, "O": -7.2, "Th": -70.0}
+        with_zero = energies(TEST, CALIBRATION, {**declared, "Yb": 0.0}).referenced
+        assert value(with_zero) == value(energies(TEST, CALIBRATION, declared).referenced)
+
     def test_an_element_the_calibration_lacks_is_left_out_and_counted(self):
         test = joined(*zip(TEST.frames, (-6.4, -9.3), strict=True), (frame("MgO", (MG, OX), -8.0), -8.0))
         result = energies(test, CALIBRATION, {"Li": 0.0, "O": 0.0, "Mg": 0.0})

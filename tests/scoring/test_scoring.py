@@ -15,6 +15,7 @@ from xferbench.errors import CheckFailedError, IntegrityError, PredictionsError
 from xferbench.records import Functional, Prediction, Predictions
 from xferbench.scoring import expected_frames, read_predictions
 from xferbench.tables import predictions_table
+from xferbench.units import EV_PER_A3_IN_GPA
 
 FACTS = results.ModelFacts(id="m", name="M", kind="model", functional=Functional.R2SCAN)
 OFFSETS = {"Li": -0.7, "O": 1.1, "Mg": -3.0, "Cl": -0.2}
@@ -49,8 +50,11 @@ class TestPerfectModel:
                 assert entry.value is None
             elif entry.reference == "raw":
                 assert entry.value > 0.5
+            elif entry.value is None:
+                # synthetic stresses are those of the GGA: there is no stress gap
+                assert entry.name in {"stress_gap_cosine", "stress_gap_ratio"}
             else:
-                assert entry.value == pytest.approx(1.0 if entry.better == "higher" else 0.0, abs=1e-12)
+                assert entry.value == pytest.approx(0.0 if entry.better == "lower" else 1.0, abs=1e-12), entry.key
 
     def test_its_zero_of_energy_is_found_element_by_element(self, run, answers):
         result = run(answers)
@@ -81,6 +85,46 @@ class TestPerfectModel:
         result = run(answers, facts=replace(FACTS, functional=Functional.PBE))
         assert not result.model.declared_match
         assert result.main.value is not None
+
+
+class TestHonesty:
+    def test_a_model_that_follows_its_functional_has_no_notes(self, run, answers):
+        result = run(answers)
+        assert result.notes == ()
+        assert not result.identity.declared_loses
+
+    def test_labels_of_the_gga_under_the_name_of_r2scan_are_told(self, run, answers, synthetic_dataset):
+        gga = [
+            replace(
+                record,
+                energy=record.energy + pair.gga.energy - pair.r2scan.energy,
+                forces=pair.gga.forces,
+                stress=pair.gga.stress,
+            )
+            for split in ("train", "test")
+            for pair in synthetic_dataset.pairs(split)
+            for record in answers
+            if record.frame_id == pair.r2scan.frame_id
+        ]
+        # synthetic forces differ by a factor and synthetic stresses not at all: only energies can tell
+        result = run(gga)
+        assert {entry.quantity: entry.verdict for entry in result.identity.entries}["energy"] == "GGA"
+        assert result.identity.declared_loses
+        assert "the model declares r2SCAN, but its predictions follow the GGA labels" in result.notes[-1]
+
+    def test_a_stress_in_gpa_is_told_and_scored_as_it_is(self, run, answers):
+        wrong = [replace(record, stress=record.stress * EV_PER_A3_IN_GPA) for record in answers]
+        result = run(wrong)
+        assert result.notes == (
+            "stress: predictions are 160 times the labels; it looks as if it is in GPa instead of eV/Å³",
+        )
+        assert result.metric("stress_mae").value > 0.1
+        assert result.metric("force_mae").value == run(answers).metric("force_mae").value
+
+    def test_floors_are_not_suspected(self, run, answers):
+        flipped = [replace(record, forces=-record.forces) for record in answers]
+        assert "gradients" in run(flipped).notes[0]
+        assert run(flipped, facts=replace(FACTS, kind="floor")).notes == ()
 
 
 class TestReferenced:

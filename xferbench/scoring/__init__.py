@@ -1,7 +1,8 @@
 """Predictions + task -> result. Needs numpy and the data set; no potential has to be installed.
 
 ``read_predictions`` reads anybody's file, ``expected_frames`` says which frames a task wants, ``score`` checks, aligns,
-measures and puts everything into one ``Result``.
+measures and puts everything into one ``Result``; ``compare`` tells whether models
+differ.
 """
 
 from __future__ import annotations
@@ -22,19 +23,35 @@ from xferbench.results import (
 )
 from xferbench.scoring import rows as rows_of
 from xferbench.scoring.checking import Checked, Expected, check, expected_frames
+from xferbench.scoring.comparing import Compared, Entrant, compare, metric_of
+from xferbench.scoring.identity import identify
 from xferbench.scoring.measuring import measure, parity, per_element
+from xferbench.scoring.quantities import keyed
 from xferbench.scoring.reading import read_predictions
-from xferbench.scoring.rows import Energies, Joined, Rows
+from xferbench.scoring.slicing import slices
+from xferbench.scoring.suspicions import suspect
+from xferbench.scoring.two_models import add_gap
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from xferbench.dataset import Dataset
     from xferbench.records import Predictions
     from xferbench.results import Environment, ModelFacts
+    from xferbench.scoring.rows import Energies, Joined
     from xferbench.tasks import Task
 
-__all__ = ["Checked", "Expected", "check", "expected_frames", "read_predictions", "score"]
+__all__ = [
+    "Checked",
+    "Compared",
+    "Entrant",
+    "Expected",
+    "add_gap",
+    "check",
+    "compare",
+    "expected_frames",
+    "metric_of",
+    "read_predictions",
+    "score",
+]
 
 
 def score(
@@ -78,9 +95,17 @@ def score(
     known = (frame.frame_id for family in ("gga", "r2scan") for frame in dataset.frames(family))
     checked = check(predictions, expected, known, allow_missing=allow_missing, where=where)
     counts = _counts(expected, checked, where)
-    test = rows_of.join(expected.test, checked.records)
-    energies = rows_of.energies(test, rows_of.join(expected.calibration, checked.records), facts.references)
-    rows = _rows(task, dataset, test, energies)
+    test, calibration = (rows_of.join(frames, checked.records) for frames in (expected.test, expected.calibration))
+    energies = rows_of.energies(test, calibration, facts.references)
+    rows = keyed(task, dataset, test, energies)
+    followed = identify(
+        test,
+        calibration,
+        pairs=dataset.pairs(task.split),
+        calibration_pairs=dataset.pairs(task.calibration),
+        declared=facts.functional,
+        plan=task.bootstrap,
+    )
     declared = None if facts.references is None else {symbol: float(e) for symbol, e in facts.references.items()}
     return Result(
         task=TaskEntry(id=task.id, version=task.version, key=task.key, sha256=task_sha256),
@@ -93,25 +118,12 @@ def score(
         references=References(label=energies.label_references.energies, model=declared),
         metrics=measure(task, rows, test.frames),
         per_element=per_element(rows, test.frames),
+        slices=slices(task, dataset, test, calibration, facts.references),
+        identity=followed,
+        notes=suspect(rows, followed, facts.functional) if facts.kind == "model" else (),
         parity=parity(rows, test.frames, energies.label_references, task.bootstrap.seed),
         environment=environment,
     )
-
-
-def _rows(task: Task, dataset: Dataset, test: Joined, energies: Energies) -> Mapping[tuple[str, str], Rows]:
-    """(quantity, reference) -> rows, for everything a task may ask for."""
-    gap = Rows(None, 0, rows_of.GGA_TASK)
-    if not task.functional.is_gga:
-        gap = rows_of.gap_rows(energies.aligned, test, dataset.pairs(task.split), dataset.pairs(task.calibration))
-    return {
-        ("energy", "raw"): rows_of.energy_rows(energies.raw),
-        ("energy", "referenced"): rows_of.energy_rows(energies.referenced),
-        ("energy", "aligned"): rows_of.energy_rows(energies.aligned),
-        ("gap", "aligned"): gap,
-        ("forces", "none"): rows_of.force_rows(test),
-        ("stress", "none"): rows_of.stress_rows(test),
-        ("magmoms", "none"): rows_of.magmom_rows(test),
-    }
 
 
 def _counts(expected: Expected, checked: Checked, where: object) -> Counts:

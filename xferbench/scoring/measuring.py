@@ -2,44 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xferbench.metrics import METRICS, Sample, sum_by
+from xferbench.metrics import METRICS, Sample
 from xferbench.results import ElementEntry, MetricEntry
 from xferbench.scoring.rows import composition_energies, symbols
 from xferbench.statistics import ClusterBootstrap, Interval, clusters
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from xferbench.metrics import Metric
     from xferbench.records import Frame
     from xferbench.references import ElementalReferences
     from xferbench.scoring.rows import Rows
-    from xferbench.tasks import Bootstrap, Task, TaskMetric
+    from xferbench.tasks import Task, TaskMetric
 
     Floats = NDArray[np.float64]
     Keyed = Mapping[tuple[str, str], Rows]
     """(quantity, reference) -> rows."""
 
+WORKERS = min(os.cpu_count() or 1, 8)
 PARITY_POINTS = 500
 ONE_MATERIAL = "no interval: the frames are of a single material"
-UNDEFINED = "the baseline leaves nothing to explain"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Measured:
-    """A metric on its rows: the value, and the sums per material that the bootstrap resamples."""
-
-    wanted: TaskMetric
-    rows: Rows
-    value: float | None
-    n_materials: int
-    sums: Floats
+NOT_RESAMPLED = "no interval: resampling says nothing about a maximum"
 
 
 def measure(task: Task, rows: Keyed, frames: Sequence[Frame]) -> tuple[MetricEntry, ...]:
@@ -51,67 +45,81 @@ def measure(task: Task, rows: Keyed, frames: Sequence[Frame]) -> tuple[MetricEnt
         frames: The test frames that the rows number.
     """
     names, material = clusters([frame.material_id for frame in frames])
-    measured = [
-        _measure(wanted, rows[METRICS[wanted.name].quantity, wanted.reference], material, len(names))
-        for wanted in task.metrics
-    ]
-    intervals = _intervals(measured, task.bootstrap, len(names))
+    rows_of = [rows[METRICS[wanted.name].quantity, wanted.reference] for wanted in task.metrics]
+    plan = task.bootstrap
+    bootstrap = ClusterBootstrap(n_clusters=len(names), n_resamples=plan.n, seed=plan.seed, confidence=plan.confidence)
+    computed = _compute(task.metrics, rows_of, material, bootstrap)
     return tuple(
-        _entry(item, interval, main=item.wanted.key == task.main)
-        for item, interval in zip(measured, intervals, strict=True)
+        _entry(wanted, item, material, values, partial(bootstrap.interval, values[1:]), main=wanted.key == task.main)
+        for wanted, item, values in zip(task.metrics, rows_of, computed, strict=True)
     )
 
 
-def _measure(wanted: TaskMetric, rows: Rows, material: NDArray[np.int64], n_materials: int) -> Measured:
-    metric = METRICS[wanted.name]
-    if rows.sample is None:
-        return Measured(wanted=wanted, rows=rows, value=None, n_materials=0, sums=np.zeros((n_materials, 0)))
-    components = metric.components(rows.sample)
-    value = float(metric.combine(components.sum(axis=0)))
-    return Measured(
-        wanted=wanted,
-        rows=rows,
-        value=value if np.isfinite(value) else None,
-        n_materials=len(set(material[rows.sample.used].tolist())),
-        sums=sum_by(components, material, n_materials),
-    )
+def _compute(
+    wanted: Sequence[TaskMetric], rows: Sequence[Rows], material: NDArray[np.int64], bootstrap: ClusterBootstrap
+) -> list[Floats]:
+    """(1 + n_resamples,) values of each metric: of the sample as it is, then from one pass over the plan.
 
-
-def _intervals(measured: Sequence[Measured], plan: Bootstrap, n_materials: int) -> list[Interval | None]:
-    """Intervals of all metrics from one pass over the plan: their sums stand side by side in one matrix."""
-    bootstrap = ClusterBootstrap(n_clusters=n_materials, n_resamples=plan.n, seed=plan.seed, confidence=plan.confidence)
-    resampled = bootstrap.resample(np.concatenate([item.sums for item in measured], axis=1))
-    ends = np.cumsum([item.sums.shape[1] for item in measured])
-    parts = np.split(resampled, ends[:-1], axis=1)
-    return [
-        None if item.value is None else bootstrap.interval(METRICS[item.wanted.name].combine(part), item.n_materials)
-        for item, part in zip(measured, parts, strict=True)
+    NaN for what has no rows or is not resampled. Blocks of the plan are worked on side by side,
+    a thread for each processor: numpy lets go of the interpreter while it counts.
+    """
+    metrics = [METRICS[item.name] for item in wanted]
+    resamplers = [
+        metric.resampler(item.sample, material, bootstrap.n_clusters)
+        if item.sample and metric.resampled
+        else _undefined
+        for metric, item in zip(metrics, rows, strict=True)
     ]
+    as_it_is = np.ones((1, bootstrap.n_clusters))
+    blocks = chain([as_it_is], (block.astype(np.float64) for block in bootstrap.counts()))
+    parts: list[list[Floats]] = []
+    with ThreadPoolExecutor(WORKERS) as pool:
+        while some := list(islice(blocks, WORKERS)):  # no more in memory than are worked on
+            parts += pool.map(lambda counts: [resampler(counts) for resampler in resamplers], some)
+    return [np.concatenate(part) for part in zip(*parts, strict=True)]
 
 
-def _entry(item: Measured, interval: Interval | None, *, main: bool) -> MetricEntry:
-    metric, wanted, sample = METRICS[item.wanted.name], item.wanted, item.rows.sample
-    n_frames = 0 if sample is None else int(sample.used.sum())
-    reason = item.rows.reason
-    if sample is not None and item.value is None:
-        reason = UNDEFINED
-    elif sample is not None and interval is None:
-        reason = ONE_MATERIAL
+def _undefined(counts: Floats) -> Floats:
+    return np.full(len(counts), np.nan)
+
+
+def _entry(
+    wanted: TaskMetric,
+    rows: Rows,
+    material: NDArray[np.int64],
+    values: Floats,
+    interval_of: Callable[[int], Interval | None],
+    *,
+    main: bool,
+) -> MetricEntry:
+    metric, sample = METRICS[wanted.name], rows.sample
+    value = metric.value(sample) if sample and not metric.resampled else float(values[0])
+    n_materials = 0 if sample is None else int(np.count_nonzero(np.bincount(material[sample.used])))
+    interval = interval_of(n_materials) if np.isfinite(value) else None
     return MetricEntry(
         name=wanted.name,
         reference=None if wanted.reference == "none" else wanted.reference,
         key=wanted.key,
         unit=metric.unit,
         better=metric.better,
-        value=item.value,
+        value=value if np.isfinite(value) else None,
         ci_low=None if interval is None else interval.low,
         ci_high=None if interval is None else interval.high,
-        n_frames=n_frames,
-        n_materials=item.n_materials,
-        n_missing=item.rows.n_labels - n_frames,
+        n_frames=0 if sample is None else sample.n_used,
+        n_materials=n_materials,
+        n_missing=rows.n_labels - (0 if sample is None else sample.n_used),
         main=main,
-        reason=reason,
+        reason=rows.reason or _reason(metric, value, interval),
     )
+
+
+def _reason(metric: Metric, value: float, interval: Interval | None) -> str | None:
+    """Why there is no value, or no interval."""
+    if not np.isfinite(value):
+        return metric.undefined
+    if not metric.resampled:
+        return NOT_RESAMPLED
+    return ONE_MATERIAL if interval is None else None
 
 
 def per_element(rows: Keyed, frames: Sequence[Frame]) -> tuple[ElementEntry, ...]:

@@ -14,7 +14,7 @@ from xferbench import references
 from xferbench.metrics import Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -156,17 +156,18 @@ def gap_rows(aligned: View, test: Joined, pairs: Sequence[Pair], calibration_pai
 
 def force_rows(test: Joined) -> Rows:
     """One row of three components per atom."""
-    return _array_rows(test, "forces", lambda forces: forces)
+    return array_rows(_both(test, "forces"), "forces", 3)
 
 
 def stress_rows(test: Joined) -> Rows:
     """One row of nine components per frame."""
-    return _array_rows(test, "stress", lambda stress: stress.reshape(1, 9))
+    return array_rows(_both(test, "stress"), "stress", 9)
 
 
 def magmom_rows(test: Joined) -> Rows:
     """One row per atom: absolute values, since the sign of a moment is a choice of the calculation."""
-    return _array_rows(test, "magmoms", lambda magmoms: np.abs(magmoms)[:, None])
+    items = ((_absolute(label), _absolute(prediction)) for label, prediction in _both(test, "magmoms"))
+    return array_rows(items, "magmoms", 1)
 
 
 def _referenced(
@@ -179,6 +180,13 @@ def _referenced(
     lacking = [symbol for symbol in symbols(elements) if symbol not in declared]
     if lacking:
         return View(nothing, test.label(), f"the model declares no elemental reference for {', '.join(lacking)}")
+    wrong = [
+        f"{symbol} {why}" for symbol, why in references.implausible(declared).items() if symbol in symbols(elements)
+    ]
+    if wrong:
+        return View(
+            nothing, test.label(), f"elemental references that the model declares cannot be: {'; '.join(wrong)}"
+        )
     own = references.composition_matrix(test.numbers, elements) @ np.array(
         [declared[item] for item in symbols(elements)]
     )
@@ -213,15 +221,21 @@ def _frame_rows(prediction: Floats, label: Floats, reason: str | None, baseline:
     return Rows(rows, n_labels, None)
 
 
-def _array_rows(test: Joined, name: str, shape: Callable[[Floats], Floats]) -> Rows:
-    """Rows of the frames whose label and prediction both have the quantity."""
-    predictions, labels, index, n_labels = [], [], [], 0
-    for i, (frame, record) in enumerate(zip(test.frames, test.predictions, strict=True)):
-        label, prediction = getattr(frame, name), getattr(record, name)
+def array_rows(items: Iterable[tuple[Floats | None, Floats | None]], name: str, width: int) -> Rows:
+    """Rows of the frames that have both a label and a prediction.
+
+    Args:
+        items: Label and prediction of each frame, of any shape whose size ``width`` divides.
+        name: Of the quantity, for the reason why there are none.
+        width: Columns of a row.
+    """
+    predictions, labels, index, n_labels, n_frames = [], [], [], 0, 0
+    for i, (label, prediction) in enumerate(items):
+        n_frames = i + 1
         n_labels += label is not None
         if label is not None and prediction is not None:
-            labels.append(shape(label))
-            predictions.append(shape(prediction))
+            labels.append(label.reshape(-1, width))
+            predictions.append(prediction.reshape(-1, width))
             index.append(np.full(len(labels[-1]), i))
     if not labels:
         return Rows(None, n_labels, f"the model predicts no {name}" if n_labels else f"the test frames have no {name}")
@@ -229,9 +243,20 @@ def _array_rows(test: Joined, name: str, shape: Callable[[Floats], Floats]) -> R
         prediction=np.concatenate(predictions),
         label=np.concatenate(labels),
         frame=np.concatenate(index),
-        n_frames=len(test.frames),
+        n_frames=n_frames,
     )
     return Rows(rows, n_labels, None)
+
+
+def _both(test: Joined, name: str) -> list[tuple[Floats | None, Floats | None]]:
+    return [
+        (getattr(frame, name), getattr(record, name))
+        for frame, record in zip(test.frames, test.predictions, strict=True)
+    ]
+
+
+def _absolute(moments: Floats | None) -> Floats | None:
+    return None if moments is None else np.abs(moments)
 
 
 def _fit(numbers: Sequence[NDArray[np.int64]], values: Floats) -> ElementalReferences | None:

@@ -1,0 +1,55 @@
+"""Samples: shapes, rows without frames, sums by group."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from xferbench.metrics import METRICS, Sample, sample, sum_by
+
+
+class TestSample:
+    def test_plain_numbers_become_one_column_with_a_frame_each(self):
+        rows = sample([1, 2], [3, 4])
+        assert rows.prediction.shape == (2, 1)
+        assert rows.frame.tolist() == [0, 1]
+        assert rows.n_frames == 2
+
+    def test_frames_without_rows_are_known_and_unused(self):
+        rows = sample([1.0, 2.0], [1.0, 2.0], frame=[2, 2], n_frames=4)
+        assert rows.used.tolist() == [False, False, True, False]
+        assert METRICS["energy_mae"].components(rows).tolist() == [[0, 0], [0, 0], [0, 2], [0, 0]]
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"prediction": [1.0], "label": [1.0, 2.0]}, "label has shape"),
+            ({"prediction": [[1.0, 2.0]], "label": [1.0]}, "label has shape"),
+            ({"prediction": [1.0], "label": [1.0], "baseline": [1.0, 2.0]}, "baseline has shape"),
+            ({"prediction": [1.0, 2.0], "label": [1.0, 2.0], "frame": [0]}, "1 frame numbers for 2 rows"),
+            ({"prediction": [1.0], "label": [1.0], "frame": [3], "n_frames": 2}, "outside 0 … 1"),
+            ({"prediction": [1.0], "label": [1.0], "frame": [-1]}, "frame numbers outside"),
+            ({"prediction": np.zeros((1, 3, 3)), "label": np.zeros((1, 3, 3))}, "rows and columns"),
+        ],
+    )
+    def test_shapes_must_match(self, arguments, message):
+        with pytest.raises(ValueError, match=message):
+            sample(**arguments)
+
+    def test_sums_by_group_equal_a_loop(self):
+        rng = np.random.default_rng(3)
+        values, group = rng.normal(size=(50, 4)), rng.integers(0, 7, 50)
+        loop = [values[group == g].sum(axis=0) for g in range(8)]
+        assert sum_by(values, group, 8) == pytest.approx(np.array(loop), abs=1e-14)
+
+    def test_members_replace_the_frames_that_have_rows_in_the_count(self):
+        arrays = {"prediction": np.zeros((1, 1)), "label": np.zeros((1, 1)), "frame": np.array([0]), "n_frames": 3}
+        assert Sample(**arrays).n_used == 1
+        assert Sample(**arrays, members=np.array([True, False, True])).n_used == 2
+        with pytest.raises(ValueError, match="members has shape"):
+            Sample(**arrays, members=np.array([True]))
+
+    def test_weights_are_one_per_row(self):
+        assert sample([1.0, 2.0], [1.0, 2.0], weight=[1, 2]).weight.tolist() == [1.0, 2.0]
+        with pytest.raises(ValueError, match="1 weights for 2 rows"):
+            sample([1.0, 2.0], [1.0, 2.0], weight=[1])

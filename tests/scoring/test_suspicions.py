@@ -1,0 +1,107 @@
+"""Wrong units and signs are named with their cause; bad but honest predictions are left in peace."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from xferbench.metrics import sample
+from xferbench.records import Functional
+from xferbench.results import Identity, IdentityEntry
+from xferbench.scoring.rows import Rows
+from xferbench.scoring.suspicions import (
+    ENERGY_FACTORS,
+    FORCE_FACTORS,
+    STRESS_FACTORS,
+    identity_suspicion,
+    robust_slope,
+    slope_suspicion,
+    suspect,
+)
+from xferbench.units import stress_from_gpa, stress_from_vasp_kbar
+
+RNG = np.random.default_rng(0)
+LABEL = RNG.normal(size=(200, 3))
+
+
+def rows(factor: float, noise: float = 0.3):
+    """Labels times a factor, softened by 20 %, with relative noise."""
+    return sample(factor * (0.8 * LABEL + noise * RNG.normal(size=LABEL.shape)), LABEL)
+
+
+class TestSlopes:
+    @pytest.mark.parametrize(
+        ("name", "factors"), [("stress", STRESS_FACTORS), ("forces", FORCE_FACTORS), ("energies", ENERGY_FACTORS)]
+    )
+    def test_every_known_mistake_is_named(self, name, factors):
+        for cause, factor in list(factors.items())[1:]:
+            assert slope_suspicion(name, rows(factor), factors).endswith(f"it looks as if {cause}")
+
+    @pytest.mark.parametrize("factor", [0.3, 0.6, 1.0, 1.5, 3.0])
+    @pytest.mark.parametrize("factors", [STRESS_FACTORS, FORCE_FACTORS, ENERGY_FACTORS], ids="sfe")
+    def test_too_soft_or_too_hard_is_no_suspicion(self, factor, factors):
+        assert slope_suspicion("x", rows(factor / 0.8), factors) is None
+
+    def test_units_of_stress_are_those_of_the_converters(self):
+        assert "kBar with VASP's sign" in slope_suspicion(
+            "stress", sample(LABEL, stress_from_vasp_kbar(LABEL)), STRESS_FACTORS
+        )
+        assert "in GPa instead" in slope_suspicion("stress", sample(LABEL, stress_from_gpa(LABEL)), STRESS_FACTORS)
+
+    def test_an_unknown_factor_is_told_without_a_cause(self):
+        assert slope_suspicion("forces", rows(10.0, 0.1), FORCE_FACTORS).endswith("check unit and sign")
+        assert "8" in slope_suspicion("forces", rows(10.0, 0.0), FORCE_FACTORS)
+
+    def test_noise_is_no_evidence(self):
+        noise = sample(-160 * RNG.normal(size=LABEL.shape), LABEL)
+        assert slope_suspicion("stress", noise, STRESS_FACTORS) is None
+
+    def test_nothing_predicted_or_all_zero_is_no_evidence(self):
+        assert slope_suspicion("stress", None, STRESS_FACTORS) is None
+        assert slope_suspicion("stress", sample(np.zeros_like(LABEL), LABEL), STRESS_FACTORS) is None
+        assert slope_suspicion("stress", sample(LABEL, np.zeros_like(LABEL)), STRESS_FACTORS) is None
+
+    def test_a_few_wild_frames_hide_nothing(self):
+        prediction = -0.9 * LABEL
+        prediction[:20] = 1e6
+        slope, _ = robust_slope(prediction.ravel(), LABEL.ravel())
+        assert slope == pytest.approx(-0.9, rel=0.1)
+
+
+def test_the_robust_slope_has_the_least_absolute_error():
+    prediction, label = RNG.normal(size=51), RNG.normal(size=51)
+    slope, followed = robust_slope(prediction, label)
+    errors = [np.abs(prediction - a * label).sum() for a in np.linspace(slope - 1, slope + 1, 401)]
+    least = np.abs(prediction - slope * label).sum()
+    assert least <= min(errors) + 1e-12
+    assert followed == pytest.approx(1 - least / np.abs(prediction).sum())
+
+
+def identity(*, loses: bool) -> Identity:
+    numbers = {"n_frames": 9, "n_materials": 4, "softening": 0.8, "uncorrected": 0.0, "reason": None}
+    entries = (
+        IdentityEntry(quantity="forces", value=3.0, ci_low=-9.0, ci_high=9.0, verdict="undecided", **numbers),
+        IdentityEntry(quantity="stress", value=0.02, ci_low=-0.3, ci_high=0.4, verdict="GGA", **numbers),
+    )
+    return Identity(verdict="GGA", declared_loses=loses, entries=entries)
+
+
+def test_a_lost_declaration_is_told_with_the_evidence_that_decided():
+    text = identity_suspicion(identity(loses=True), Functional.R2SCAN)
+    assert text.startswith("the model declares r2SCAN, but its predictions follow the GGA labels")
+    assert "stress λ = 0.02 [-0.30, 0.40]" in text
+    assert "forces" not in text
+    assert identity_suspicion(identity(loses=False), Functional.PBE) is None
+
+
+def test_all_suspicions_come_together_and_numbers_stay():
+    table = {
+        ("differences", "none"): Rows(sample([1.0], [1.0]), 1, None),
+        ("forces", "none"): Rows(rows(-1.0), 200, None),
+        ("stress", "none"): Rows(None, 0, "none"),
+    }
+    before = table["forces", "none"].sample.prediction.copy()
+    found = suspect(table, identity(loses=True), Functional.R2SCAN)
+    assert found[0].startswith("forces: ")
+    assert len(found) == 2
+    assert (table["forces", "none"].sample.prediction == before).all()

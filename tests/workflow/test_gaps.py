@@ -1,0 +1,101 @@
+"""``xferbench gap`` on the embedded data: two models of known gap, the table, the JSON, and what is refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from xferbench.cli import main
+from xferbench.dataset import Dataset, locate
+from xferbench.errors import PredictionsError, UsageError
+from xferbench.metrics import METRICS
+from xferbench.records import Prediction, Predictions
+from xferbench.tables import predictions_table, write_table
+from xferbench.workflow import gap, gap_table
+
+
+@pytest.fixture(scope="module")
+def pairs(cache):
+    data = Dataset.open(locate("mini", cache))
+    return [*data.pairs("train"), *data.pairs("test")]
+
+
+@pytest.fixture
+def files(pairs, tmp_path):
+    """``files(share)``: an r2SCAN model that predicts this share of the gap, and a GGA model; both are wrong together."""
+
+    def make(share=1.0, keep=len):
+        sides = {"r2scan": [], "gga": []}
+        for i, pair in enumerate(pairs):
+            common = 0.1 * (i % 7)
+            for side, part in (("r2scan", share), ("gga", 0.0)):
+                mixed = {
+                    name: (1 - part) * getattr(pair.gga, name) + part * getattr(pair.r2scan, name) + common
+                    for name in ("energy", "forces", "stress")
+                }
+                sides[side].append(Prediction(frame_id=getattr(pair, side).frame_id, **mixed))
+        for side, records in sides.items():
+            kept = records[: keep(records)] if side == "gga" else records
+            write_table(tmp_path / f"{side}.parquet", predictions_table(Predictions(records=kept, settings={})))
+        return tmp_path / "r2scan.parquet", tmp_path / "gga.parquet"
+
+    return make
+
+
+def values(report):
+    return {entry.key: entry.value for entry in report.entries}
+
+
+def test_the_whole_gap_is_exact_whatever_errors_the_models_share(files, cache):
+    for key, value in values(gap(*files(1.0), cache_dir=cache)).items():
+        best = 0.0 if METRICS[key.partition("/")[0]].better == "lower" else 1.0
+        assert value == pytest.approx(best, abs=1e-6), key
+
+
+def test_half_the_gap_has_half_the_slope_and_the_right_direction(files, cache):
+    found = values(gap(*files(0.5), cache_dir=cache))
+    assert found["gap_slope/aligned"] == pytest.approx(0.5)
+    assert found["force_gap_ratio"] == pytest.approx(0.5)
+    assert found["stress_gap_cosine"] == pytest.approx(1.0)
+    assert found["gap_explained/aligned"] == pytest.approx(0.75)
+
+
+def test_the_floor_predicts_no_gap(files, cache):
+    report = gap(*files(0.5), cache_dir=cache)
+    floor = {entry.key: entry.value for entry in report.floor}
+    assert floor["gap_slope/aligned"] == 0.0
+    assert floor["stress_gap_ratio"] == 0.0
+    assert [entry.key for entry in report.floor] == [entry.key for entry in report.entries]
+
+
+def test_every_gap_metric_is_in_the_table(files, cache):
+    report = gap(*files(0.5), cache_dir=cache)
+    text = gap_table(report)
+    assert {metric.name for metric in METRICS.values() if "gap" in metric.quantity} == {
+        entry.name for entry in report.entries
+    }
+    assert all(entry.key in text for entry in report.entries)
+    assert "all predictions, or all labels, are zero" in text  # the direction of the floor
+    assert max(map(len, text.splitlines())) < 120
+
+
+def test_the_command_prints_a_table_or_json(files, cache):
+    first, second = map(str, files(0.5))
+    arguments = ["gap", first, second, "--cache-dir", str(cache)]
+    shown = CliRunner().invoke(main, arguments)
+    assert shown.exit_code == 0
+    assert "gap of two models on mini-static@1" in shown.stdout
+    plain = json.loads(CliRunner().invoke(main, [*arguments, "--json"]).stdout)
+    assert plain["entries"][0]["key"] == "gap_mae/aligned"
+
+
+def test_structures_that_only_one_model_has_are_refused(files, cache):
+    with pytest.raises(PredictionsError, match=r"gga\.parquet: 1 frame .* without prediction"):
+        gap(*files(0.5, keep=lambda records: len(records) - 1), cache_dir=cache)
+
+
+def test_a_gga_task_has_no_gap(files, cache):
+    with pytest.raises(UsageError, match="mini-static-pbe@1 has PBE labels; name an r2SCAN task"):
+        gap(*files(), task="mini-static-pbe", cache_dir=cache)

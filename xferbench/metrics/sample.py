@@ -1,0 +1,121 @@
+"""Predicted and true values of one quantity over many frames, as every metric takes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    Floats = NDArray[np.float64]
+    Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sample:
+    """Predicted and true values of one quantity over many frames, one row per atom, frame, or pair of frames.
+
+    Attributes:
+        prediction: (n_rows, width), unit of the quantity.
+        label: (n_rows, width), same unit.
+        frame: (n_rows,) which frame a row belongs to, 0 … n_frames-1; a frame without rows counts for nothing. A row that
+            compares several frames belongs to one of them, and with it to that frame's material.
+        n_frames: Number of frames, with rows or without.
+        baseline: (n_rows, width) what a named simple prediction says, for metrics that compare with one.
+        weight: (n_rows,) how much each row counts; without it, once.
+        members: (n_frames,) frames that entered, where rows compare frames; without it, the frames that have rows.
+    """
+
+    prediction: Floats
+    label: Floats
+    frame: Integers
+    n_frames: int
+    baseline: Floats | None = None
+    weight: Floats | None = None
+    members: NDArray[np.bool_] | None = None
+
+    def __post_init__(self) -> None:
+        shape = self.prediction.shape
+        if len(shape) != 2:
+            raise ValueError(f"a sample has rows and columns, not shape {shape}")
+        for name, array in (("label", self.label), ("baseline", self.baseline)):
+            if array is not None and array.shape != shape:
+                raise ValueError(f"{name} has shape {array.shape}, the prediction {shape}")
+        if self.frame.shape != shape[:1]:
+            raise ValueError(f"{len(self.frame)} frame numbers for {shape[0]} rows")
+        if self.frame.size and not 0 <= self.frame.min() <= self.frame.max() < self.n_frames:
+            raise ValueError(f"frame numbers outside 0 … {self.n_frames - 1}")
+        if self.weight is not None and self.weight.shape != shape[:1]:
+            raise ValueError(f"{len(self.weight)} weights for {shape[0]} rows")
+        if self.members is not None and self.members.shape != (self.n_frames,):
+            raise ValueError(
+                f"members has shape {self.members.shape}, not one entry for each of {self.n_frames} frames"
+            )
+
+    @property
+    def used(self) -> NDArray[np.bool_]:
+        """(n_frames,) whether a frame has rows."""
+        return np.bincount(self.frame, minlength=self.n_frames) > 0
+
+    @property
+    def n_used(self) -> int:
+        """Number of frames that entered."""
+        return int((self.used if self.members is None else self.members).sum())
+
+
+def sample(
+    prediction: ArrayLike,
+    label: ArrayLike,
+    *,
+    frame: ArrayLike | None = None,
+    n_frames: int | None = None,
+    baseline: ArrayLike | None = None,
+    weight: ArrayLike | None = None,
+) -> Sample:
+    """Make a ``Sample`` of anything array-like; plain sequences of numbers become one column.
+
+    Args:
+        prediction: (n_rows,) or (n_rows, width).
+        label: The same shape.
+        frame: (n_rows,) frame of each row; without it each row is a frame of its own.
+        n_frames: Without it, as many as ``frame`` names.
+        baseline: The same shape as ``prediction``.
+        weight: (n_rows,) how much each row counts.
+
+    Raises:
+        ValueError: Shapes do not match.
+    """
+    rows = _columns(prediction)
+    index = np.arange(len(rows)) if frame is None else np.asarray(frame, dtype=np.int64)
+    return Sample(
+        prediction=rows,
+        label=_columns(label),
+        frame=index,
+        n_frames=int(index.max(initial=-1)) + 1 if n_frames is None else n_frames,
+        baseline=None if baseline is None else _columns(baseline),
+        weight=None if weight is None else np.asarray(weight, dtype=np.float64),
+    )
+
+
+def _columns(values: ArrayLike) -> Floats:
+    array = np.asarray(values, dtype=np.float64)
+    return array[:, None] if array.ndim == 1 else array
+
+
+def sum_by(values: Floats, group: Integers, n_groups: int) -> Floats:
+    """Sum the rows of each group.
+
+    Args:
+        values: (n_rows, k).
+        group: (n_rows,) group of each row, 0 … n_groups-1.
+        n_groups: Number of groups, with rows or without.
+
+    Returns:
+        (n_groups, k); a group without rows has zeros.
+    """
+    return np.stack(
+        [np.bincount(group, weights=column, minlength=n_groups) for column in values.T], axis=-1, dtype=np.float64
+    )
