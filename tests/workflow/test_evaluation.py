@@ -222,3 +222,32 @@ def test_the_json_of_a_result_is_deterministic_and_finite(request_, tmp_path):
     assert json.dumps(json.loads(text), indent=1, sort_keys=True, ensure_ascii=False) + "\n" == text
     assert str(Path.home()) not in text
     assert str(tmp_path) not in text
+
+
+def test_suspicions_are_said_while_scoring_and_kept_in_the_result(request_, cache, tmp_path):
+    records = [
+        Prediction(frame_id=frame.frame_id, energy=frame.energy, stress=-frame.stress)
+        for frame in expected_frames(TASK, Dataset.open(locate("mini", cache))).frames
+    ]
+    write_table(tmp_path / "flipped.parquet", predictions_table(Predictions(records=records, settings={})))
+    heard = []
+    report = score(request_(model=str(tmp_path / "flipped.parquet"), functional="r2SCAN", say=heard.append))
+    (note,) = report.results[0].notes
+    assert (
+        note
+        == "stress: predictions are -1 times the labels; it looks as if the sign is flipped (compression positive?)"
+    )
+    assert f"flipped: {note}" in heard
+    assert results.read(report.written[1]).notes == (note,)
+    assert all(result.notes == () for result in report.results[1:])
+
+
+def test_a_damaged_data_set_in_the_cache_is_made_again_and_said(tmp_path, lennard_jones):
+    said = []
+    request = Request(model="floor:copy-gga", out=tmp_path / "out", cache_dir=tmp_path / "cache", say=said.append)
+    first = score(request).results[0]
+    shard = next((tmp_path / "cache").rglob("test-*.parquet"))
+    shard.write_bytes(shard.read_bytes()[:-10])
+    assert dataclasses.asdict(score(request).results[0]) == dataclasses.asdict(first)
+    score(request)
+    assert [line.split(" in ")[0] for line in said] == ["preparing data set mini"] * 2

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from xferbench import statistics
 from xferbench.metrics import METRICS, sample, sum_by
-from xferbench.statistics import ClusterBootstrap, clusters, tail_probability
+from xferbench.statistics import bootstrap as module
+from xferbench.statistics.bootstrap import ClusterBootstrap, clusters, tail_probability
 
 MAE = METRICS["energy_mae"]
 GOLDEN = [[1, 0, 0, 3, 1], [1, 1, 1, 1, 1], [2, 1, 1, 0, 1]]
@@ -41,7 +41,7 @@ class TestPlan:
 
     def test_the_plan_does_not_depend_on_the_block_size(self, monkeypatch):
         whole = all_counts(plan(6))
-        monkeypatch.setattr(statistics, "BLOCK", 20)
+        monkeypatch.setattr(module, "BLOCK", 20)
         blocks = list(plan(6).counts())
         assert len(blocks) > 100
         assert (np.concatenate(blocks) == whole).all()

@@ -1,0 +1,113 @@
+"""``analyze``, ``export`` and ``publish`` from the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from xferbench import workflow
+from xferbench.analysis import Settings
+from xferbench.cli import main
+from xferbench.errors import IntegrityError, UnknownNameError
+from xferbench.workflow.paired import open_paired
+
+
+@pytest.fixture
+def run():
+    """``run("analyze", "mini")`` -> the result of the command."""
+    return lambda *words: CliRunner().invoke(main, [str(word) for word in words], catch_exceptions=False)
+
+
+def test_a_data_set_is_opened_by_its_directory(synthetic_dataset):
+    assert open_paired(str(synthetic_dataset.directory)).fingerprint == synthetic_dataset.fingerprint
+
+
+def test_a_data_set_is_prepared_by_its_name(cache):
+    assert open_paired("mini", cache_dir=cache).name == "mini"
+
+
+def test_neither_name_nor_directory_is_said_with_the_near_name():
+    with pytest.raises(UnknownNameError, match=r"'mimi' is neither a directory nor a data set; did you mean 'mini'"):
+        open_paired("mimi")
+
+
+def test_a_damaged_directory_is_not_analysed(synthetic_dataset, tmp_path):
+    import shutil
+
+    shutil.copytree(synthetic_dataset.directory, tmp_path / "data")
+    (tmp_path / "data" / "README.md").write_text("altered")
+    with pytest.raises(IntegrityError, match=r"README\.md"):
+        workflow.analyze(str(tmp_path / "data"), Settings(n_resamples=10))
+
+
+def test_analyze_writes_a_page_and_prints_the_table(run, synthetic_dataset, tmp_path):
+    done = run("analyze", synthetic_dataset.directory, "--resamples", 20, "--out", tmp_path / "out")
+    assert done.exit_code == 0
+    assert "Referenced, out of sample" in done.stdout
+    assert f"wrote {tmp_path / 'out' / 'index.html'}" in done.stderr
+    assert (tmp_path / "out" / "figures" / "elements.svg").exists()
+
+
+def test_analyze_prints_json_that_is_the_file(run, synthetic_dataset, tmp_path):
+    words = ["analyze", synthetic_dataset.directory, "--resamples", 20, "--split", "test", "--json", "--out", tmp_path]
+    done = run(*words)
+    assert json.loads(done.stdout) == json.loads((tmp_path / "analysis.json").read_text())
+    assert json.loads(done.stdout)["settings"]["split"] == "test"
+
+
+def test_analyze_without_out_writes_nothing(run, synthetic_dataset, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run("analyze", synthetic_dataset.directory, "--resamples", 10).exit_code == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_first_look_at_mini_is_what_it_was(cache):
+    found = workflow.analyze("mini", Settings(n_resamples=20), cache_dir=cache).analysis
+    assert found.find("energy/raw", "pearson").value < 0.9
+    assert found.find("energy/in-sample", "pearson").value > 0.98
+    assert found.find("energy/out-of-sample", "pearson").value > 0.95
+    assert found.find("energy/in-sample", "mae").value < 0.06
+    assert found.find("composition", "pearson").value > 0.95
+
+
+def test_export_names_every_file_with_what_it_lacks(run, synthetic_dataset, tmp_path):
+    done = run("export", synthetic_dataset.directory, "--format", "mace", "--out", tmp_path)
+    assert done.exit_code == 0
+    assert f"{tmp_path / 'r2scan-test.extxyz'}: 15 frames (" in done.stdout
+    assert "without magmoms" in done.stdout
+
+
+def test_export_as_json(run, synthetic_dataset, tmp_path):
+    done = run("export", synthetic_dataset.directory, "-f", "chgnet", "-o", tmp_path, "--json")
+    rows = json.loads(done.stdout)
+    assert len(rows) == 6
+    assert sum(row["frames"] for row in rows) == 84
+
+
+def test_an_export_needs_a_known_format(run, synthetic_dataset, tmp_path):
+    assert run("export", synthetic_dataset.directory, "-f", "xyz", "-o", tmp_path).exit_code == 2
+
+
+def test_a_dry_publication_lists_bytes_and_sends_nothing(run, synthetic_dataset):
+    done = run("publish", "dataset", synthetic_dataset.directory, "--repo-id", "me/springs", "--dry-run")
+    assert done.exit_code == 0
+    assert "manifest.json" in done.stdout
+    assert "would go to https://huggingface.co/datasets/me/springs; nothing sent" in done.stdout
+
+
+def test_a_dry_publication_as_json(run, synthetic_dataset):
+    done = run("publish", "dataset", synthetic_dataset.directory, "--repo-id", "me/springs", "--dry-run", "--json")
+    data = json.loads(done.stdout)
+    assert data["uploaded"] is False
+    assert data["files"]["README.md"] > 0
+
+
+def test_the_committed_report_is_of_the_embedded_data(cache):
+    committed = json.loads(
+        (Path(__file__).parents[2] / "docs" / "reports" / "analyze-mini" / "analysis.json").read_text()
+    )
+    now = open_paired("mini", cache_dir=cache).fingerprint
+    assert committed["dataset"]["fingerprint"] == now, "run `xferbench analyze mini --out docs/reports/analyze-mini`"

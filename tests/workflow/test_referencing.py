@@ -1,0 +1,149 @@
+"""``refs fit`` and ``refs compare``: from the name of a data set to numbers, files and errors."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from xferbench.cli import main
+from xferbench.dataset import Dataset, locate
+from xferbench.errors import DataError, StorageError, UnknownNameError, UsageError
+from xferbench.records import Prediction, Predictions
+from xferbench.references import SCHEMES
+from xferbench.storage import write_json
+from xferbench.tables import predictions_table, write_table
+from xferbench.workflow import compare_references, fit_references, references_table
+
+
+@pytest.fixture(scope="module")
+def data(cache):
+    return Dataset.open(locate("mini", cache))
+
+
+@pytest.fixture(scope="module")
+def report(cache):
+    return compare_references("mini", curve=True, n_resamples=20, cache_dir=cache)
+
+
+@pytest.fixture
+def predictions(data, tmp_path):
+    """A model that knows the GGA labels of every pair."""
+    records = [
+        Prediction(frame_id=pair.r2scan.frame_id, energy=pair.gga.energy / pair.gga.n_atoms * pair.r2scan.n_atoms)
+        for pair in data.pairs()
+    ]
+    path = tmp_path / "model.parquet"
+    write_table(path, predictions_table(Predictions(records=records, settings={"kind": "model"})))
+    return path
+
+
+def outcomes(report):
+    return {item.scheme: item for item in report.comparison.outcomes}
+
+
+class TestFit:
+    def test_one_fit_per_functional_with_its_table(self, cache):
+        fits = fit_references("mini", cache_dir=cache)
+        assert [str(fit.functional) for fit in fits] == ["PBE", "r2SCAN"]
+        assert "r2SCAN references, eV/atom" in references_table(fits[1])
+
+    def test_names_that_are_none_are_refused(self, cache):
+        with pytest.raises(UnknownNameError, match="unknown functional 'pbe'"):
+            fit_references("mini", functional="pbe", cache_dir=cache)
+        with pytest.raises(UsageError, match="Xx is no chemical symbol"):
+            fit_references("mini", elements="Li,Xx", cache_dir=cache)
+        with pytest.raises(DataError, match="has no frames of PBE"):
+            fit_references("mini", functional="PBE+U", cache_dir=cache)
+
+
+class TestCompare:
+    def test_every_scheme_is_there_and_judged_on_the_test_split(self, report, data):
+        assert list(outcomes(report)) == list(SCHEMES)
+        assert report.comparison.n_calibration == len(data.pairs("train"))
+        assert report.comparison.n_test == len(data.pairs("test"))
+        assert report.fingerprint == data.fingerprint
+
+    def test_elements_explain_nearly_all_of_the_gap(self, report):
+        found = outcomes(report)
+        none, mean, paired = (found[name].test.mae.value for name in ("none", "mean", "paired"))
+        assert none > mean > 5 * paired
+        assert found["paired"].test.explained.value > 0.9
+        assert found["independent"].test.mae.value == pytest.approx(paired, abs=1e-9)
+
+    def test_what_needs_a_file_says_so(self, report):
+        assert "--predictions FILE" in outcomes(report)["model"].reason
+        assert "--atoms FILE" in outcomes(report)["atoms"].reason
+
+    def test_curve_and_shares_are_of_the_same_pairs(self, report, data):
+        assert report.curve[-1].n == len(data.pairs("train"))
+        assert report.curve[-1].mae.value == pytest.approx(outcomes(report)["paired"].test.mae.value)
+        assert report.attribution.n_pairs + report.attribution.n_left_out == len(data.pairs("test"))
+
+    def test_without_asking_there_is_no_curve(self, cache):
+        assert compare_references("mini", n_resamples=1, cache_dir=cache).curve == ()
+
+    def test_a_model_that_repeats_the_gga_labels_is_the_counts_scheme(self, cache, predictions):
+        found = outcomes(compare_references("mini", predictions=predictions, n_resamples=5, cache_dir=cache))
+        assert found["model"].test.mae.value == pytest.approx(found["counts"].test.mae.value, abs=1e-9)
+
+    def test_atoms_of_a_table_are_used(self, cache, data, tmp_path):
+        symbols = sorted({symbol for frame in data.frames("gga") for symbol in frame.atoms().get_chemical_symbols()})
+        table = {
+            name: {s: -base - 0.01 * i for i, s in enumerate(symbols)} for name, base in (("PBE", 1), ("r2SCAN", 3))
+        }
+        write_json(tmp_path / "atoms.json", table)
+        report = compare_references("mini", atoms=tmp_path / "atoms.json", n_resamples=5, cache_dir=cache)
+        found = outcomes(report)["atoms"]
+        assert [round(item.value, 9) for item in found.shifts.values()] == [-2.0] * len(symbols)
+        gap = [p.r2scan.energy / p.r2scan.n_atoms - p.gga.energy / p.gga.n_atoms for p in data.pairs("test")]
+        assert found.test.mae.value == pytest.approx(np.abs(np.array(gap) + 2).mean())
+        assert report.command == "xferbench refs compare mini --atoms atoms.json --resamples 5"
+
+    def test_a_prepared_directory_will_do(self, data, report):
+        by_directory = compare_references(str(data.directory), curve=True, n_resamples=20)
+        assert by_directory.comparison == report.comparison
+        assert str(data.directory.parent) not in by_directory.command
+
+    def test_files_that_cannot_be_read_are_named(self, cache, tmp_path):
+        for option in ("predictions", "atoms"):
+            with pytest.raises(StorageError, match="nowhere"):
+                compare_references("mini", **{option: tmp_path / "nowhere.csv"}, cache_dir=cache)
+
+    def test_it_is_plain_json_with_every_digit(self, report):
+        again = json.loads(json.dumps(report.to_json(), allow_nan=False))
+        assert again["comparison"]["outcomes"][3]["test"]["mae"]["value"] == outcomes(report)["paired"].test.mae.value
+
+
+class TestCommand:
+    @pytest.fixture
+    def run(self, cache, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("XFERBENCH_CACHE", str(cache))
+        return lambda *arguments: CliRunner().invoke(main, ["refs", "compare", *arguments])
+
+    def test_a_table_and_a_page(self, run, tmp_path):
+        result = run("mini", "--resamples", "5", "--out", "page.md")
+        assert result.exit_code == 0, result.output
+        assert "What each scheme leaves over" in result.stdout
+        assert (tmp_path / "page.md").read_text().startswith("# Elemental references on mini")
+
+    def test_json_on_stdout_is_json_in_the_file(self, run, tmp_path):
+        result = run("mini", "--resamples", "5", "--json", "--curve", "--out", "all.json")
+        assert json.loads(result.stdout) == json.loads((tmp_path / "all.json").read_text())
+
+    @pytest.mark.parametrize(
+        ("arguments", "code", "message"),
+        [
+            (["nothing"], 2, "'nothing' is neither a directory nor a data set"),
+            (["mini", "--resamples", "1", "--out", "page.html"], 2, "ends in neither .md"),
+            (["mini", "--atoms", "nowhere.json"], 3, "cannot read nowhere.json"),
+        ],
+    )
+    def test_mistakes_are_one_line_and_a_code(self, run, arguments, code, message):
+        result = run(*arguments)
+        assert result.exit_code == code
+        assert message in result.stderr
+        assert result.stdout == ""

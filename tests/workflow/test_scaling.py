@@ -1,0 +1,133 @@
+"""``xferbench fit-scaling``: tables in, laws with intervals out, and one clear line for each bad table."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from xferbench.cli import main
+from xferbench.errors import DataError, FormatError, StorageError, UnknownNameError, UsageError
+from xferbench.workflow.scaling import fit_scaling, scaling_table
+
+SIZES = [100, 1000, 10_000, 100_000]
+
+
+@pytest.fixture
+def table(tmp_path):
+    """n, transfer = 10·n^-0.2 and scratch = 1000·n^-0.6, with a point at n = 0 that scratch lacks."""
+    path = tmp_path / "curve.csv"
+    lines = ["n,transfer,scratch", "0,50,"]
+    lines += [f"{n},{10 * n**-0.2!r},{1000 * n**-0.6!r}" for n in SIZES]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_every_column_is_fitted_over_the_declared_range(table):
+    fits = fit_scaling(table, first=100).fits
+    assert fits["transfer"].law.exponent == pytest.approx(0.2)
+    assert fits["scratch"].law.exponent == pytest.approx(0.6)
+    assert (fits["transfer"].n_points, fits["transfer"].n_outside) == (4, 1)
+    assert (fits["scratch"].n_points, fits["scratch"].n_outside) == (4, 0)
+    assert fit_scaling(table, first=100, last=10_000).fits["scratch"].n_points == 3
+
+
+def test_columns_are_compared_on_request(table):
+    (versus,) = fit_scaling(table, first=100, versus=["transfer:scratch"]).comparisons
+    assert versus.crossing.value == pytest.approx(100**2.5)
+    assert versus.equivalence[1000.0].value == pytest.approx((1000 / (10 * 1000**-0.2)) ** (1 / 0.6) / 1000)
+    assert versus.observed[1000.0] == pytest.approx(versus.equivalence[1000.0].value)
+
+
+def test_beyond_the_last_point_only_the_law_speaks(tmp_path):
+    path = tmp_path / "curve.csv"
+    path.write_text("n,a,b\n" + "\n".join(f"{n},{n**-0.3!r},{8 * n**-0.3!r}" for n in SIZES))
+    (versus,) = fit_scaling(path, first=1, versus=["a:b"]).comparisons
+    assert versus.crossing.value == np.inf
+    assert np.isnan(versus.observed[100_000.0])
+    assert "beyond" in scaling_table(fit_scaling(path, first=1, versus=["a:b"]))
+
+
+def test_several_runs_of_one_size_are_points_of_the_fit_and_one_of_the_curve(tmp_path):
+    path = tmp_path / "curve.csv"
+    path.write_text(
+        "n,a,b\n" + "\n".join(f"{n},{f * n**-0.3!r},{f * 9 * n**-0.4!r}" for n in SIZES for f in (0.9, 1.1))
+    )
+    report = fit_scaling(path, first=1, versus=["a:b"])
+    assert report.fits["a"].n_points == 8
+    assert report.fits["a"].law.exponent == pytest.approx(0.3)
+    assert list(report.comparisons[0].equivalence) == SIZES
+
+
+def test_two_curves_do_not_share_their_noise(tmp_path):
+    path = tmp_path / "curve.csv"
+    errors = np.array(SIZES) ** -0.3 * [1.1, 0.9, 1.1, 0.9]
+    path.write_text("n,a,b\n" + "\n".join(f"{n},{e!r},{e!r}" for n, e in zip(SIZES, errors.tolist(), strict=True)))
+    fits = fit_scaling(path, first=1).fits
+    assert fits["a"].law == fits["b"].law
+    assert not np.allclose(fits["a"].draws, fits["b"].draws)
+
+
+def test_the_command_prints_text_or_json(table):
+    arguments = ["fit-scaling", str(table), "--from", "100", "--versus", "transfer:scratch"]
+    text = CliRunner().invoke(main, arguments)
+    assert text.exit_code == 0, text.output
+    assert "slope -0.200" in text.stdout
+    assert "is better from 100,000" in text.stdout
+    plain = json.loads(CliRunner().invoke(main, [*arguments, "--json"]).stdout)
+    assert plain["fits"]["scratch"]["fit_range"] == [100.0, None]
+    assert plain["comparisons"][0]["crossing"]["value"] == pytest.approx(1e5)
+    floored = CliRunner().invoke(main, [*arguments, "--floor", "--to", "100000"])
+    assert "floor 0" in floored.stdout
+
+
+def test_a_crossing_that_never_comes_is_null_in_json(table):
+    report = fit_scaling(table, first=100, versus=["scratch:transfer"])
+    assert report.to_json()["comparisons"][0]["crossing"]["value"] is None
+    assert "never" in scaling_table(report)
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("n\n1\n", FormatError, "one of errors"),
+        ("", FormatError, "a header"),
+        ("n,a,a\n1,2,3\n", FormatError, "same name"),
+        ("n,a\n1,2,3\n", FormatError, "row 2 has 3 cells, the header 2"),
+        ("n,a\n1,x\n2,y\n", FormatError, "row 2, a: 'x' is no number; row 3, a: 'y' is no number"),
+        ("n,a\n1,2\n2,1\n", DataError, "column a: 2 points in the fit range"),
+        ("n,a\n1,2\n2,1\n3,0\n", DataError, "positive"),
+    ],
+)
+def test_a_bad_table_is_named_with_its_fault(tmp_path, text, error, message):
+    path = tmp_path / "bad.csv"
+    path.write_text(text)
+    with pytest.raises(error, match=message):
+        fit_scaling(path, first=1)
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path):
+    path = tmp_path / "bad.csv"
+    path.write_bytes(b"\xff\xfe\x00n,a")
+    with pytest.raises(FormatError, match="not a CSV table"):
+        fit_scaling(path, first=1)
+
+
+def test_an_absent_table_cannot_be_read(tmp_path):
+    with pytest.raises(StorageError, match="cannot read"):
+        fit_scaling(tmp_path / "nowhere.csv", first=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"first": 10, "last": 5}, UsageError, "empty"),
+        ({"first": 1, "versus": ["transfer"]}, UsageError, "first:second"),
+        ({"first": 1, "versus": ["transfer:scrach"]}, UnknownNameError, "did you mean 'scratch'"),
+    ],
+)
+def test_wrong_options_are_said(table, options, error, message):
+    with pytest.raises(error, match=message):
+        fit_scaling(table, **options)

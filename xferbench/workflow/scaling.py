@@ -1,0 +1,236 @@
+"""``xferbench fit-scaling``: power laws through a table of errors against training structures."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xferbench.errors import DataError, FormatError, UsageError
+from xferbench.registry import check_name
+from xferbench.statistics import Curve, crossing, data_equivalence, fit_power_law
+from xferbench.storage import read_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from xferbench.statistics import Estimate, PowerLawFit
+
+NOTE = (
+    "Each size has one number, so the scatter of the points about the law stands for all noise; the form of the law is "
+    "taken as true, also where it is extrapolated. never: the curves do not meet."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Versus:
+    """Two curves of one error.
+
+    Attributes:
+        first: The curve that starts lower: transfer.
+        second: The one that falls faster: scratch.
+        crossing: Structures from which ``second`` is better.
+        equivalence: Structures in the fit range -> times the data that ``second`` needs for the same error, by the laws.
+        observed: The same between the points as they are, without a law; NaN beyond the last.
+    """
+
+    first: str
+    second: str
+    crossing: Estimate
+    equivalence: Mapping[float, Estimate]
+    observed: Mapping[float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Report:
+    """Fits by column, and the comparisons that were asked for."""
+
+    fits: Mapping[str, PowerLawFit]
+    comparisons: Sequence[Versus]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; infinity is null."""
+        return {
+            "fits": {name: _fit_json(fit) for name, fit in self.fits.items()},
+            "comparisons": [
+                {
+                    "first": item.first,
+                    "second": item.second,
+                    "crossing": _estimate_json(item.crossing),
+                    "data_equivalence": [
+                        {"n": n, **_estimate_json(factor), "observed": _finite(item.observed[n])}
+                        for n, factor in item.equivalence.items()
+                    ],
+                }
+                for item in self.comparisons
+            ],
+            "scope": NOTE,
+        }
+
+
+def fit_scaling(
+    path: Path,
+    *,
+    first: float,
+    last: float = math.inf,
+    floor: bool = False,
+    versus: Sequence[str] = (),
+    seed: int = 0,
+) -> Report:
+    """Fit a power law to every column of a table.
+
+    Args:
+        path: CSV with a header: training structures, then one column of errors per curve; an empty cell is no value.
+        first: Smallest number of structures to fit, the declared start of the power law.
+        last: Largest number.
+        floor: Whether the laws have an irreducible error.
+        versus: ``first:second`` column names to compare.
+        seed: Of the intervals.
+
+    Raises:
+        StorageError: The file cannot be read.
+        FormatError: It is not such a table.
+        UsageError: A comparison that is not two columns, or an empty range.
+        DataError: Too few points in the range.
+    """
+    if not 0 < first < last:
+        raise UsageError(f"the range from {first:g} to {last:g} structures is empty; both must be positive")
+    sizes, columns = _read(path)
+    pairs = [_pair(text, columns) for text in versus]
+    fits = {}
+    for number, (name, errors) in enumerate(columns.items()):
+        try:
+            fits[name] = fit_power_law(sizes, errors, fit_range=(first, last), floor=floor, seed=[seed, number])
+        except ValueError as error:
+            raise DataError(f"{path}, column {name}: {error}") from error
+    curves = {name: _curve(sizes, errors) for name, errors in columns.items()}
+    inside = sorted({n for n in sizes if first <= n <= last})
+    return Report(fits=fits, comparisons=[_versus(pair, fits, curves, inside) for pair in pairs])
+
+
+def scaling_table(report: Report) -> str:
+    """Fits and comparisons as text."""
+    lines = []
+    for name, fit in report.fits.items():
+        formula = f"{fit.law.prefactor:.4g} · n^-{fit.law.exponent:.4g}"
+        formula += f" + {fit.law.floor:.4g}" if fit.with_floor else ""
+        lines.append(f"{name} = {formula}")
+        lines += [f"  {line}" for line in _fit_lines(fit)]
+    for item in report.comparisons:
+        lines.append(f"\n{item.first} against {item.second}")
+        lines.append(f"  {item.second} is better from {_text(item.crossing)} structures")
+        lines.append(f"  {'structures':>12s}  times the data by the laws, and between the points")
+        lines += [
+            f"  {n:12,.0f}  {_text(factor)}, {_finite(round(item.observed[n], 1)) or 'beyond'}"
+            for n, factor in item.equivalence.items()
+        ]
+    confidence = next(iter(report.fits.values())).confidence
+    return "\n".join([*lines, "", f"[ ] holds the {confidence * 100:g} % interval. {NOTE}"])
+
+
+def _fit_lines(fit: PowerLawFit) -> Iterator[str]:
+    yield f"slope {-fit.exponent.value:.3f} [{-fit.exponent.high:.3f}, {-fit.exponent.low:.3f}], R² {fit.r2:.3f} (log)"
+    if fit.with_floor:
+        yield f"floor {_text(fit.floor)}"
+    low, high = fit.fit_range
+    until = f" to {high:,.0f}" if math.isfinite(high) else " on"
+    yield f"{fit.n_points} points from {low:,.0f}{until}, {fit.n_outside} outside"
+
+
+def _read(path: Path) -> tuple[list[float], dict[str, list[float]]]:
+    try:
+        rows = [row for row in csv.reader(io.StringIO(read_bytes(path).decode("utf-8-sig"))) if row]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise FormatError(f"{path} is not a CSV table ({error}); save it as comma-separated UTF-8 text") from error
+    if len(rows) < 2 or len(rows[0]) < 2:
+        raise FormatError(f"{path}: a header, a column of sizes and one of errors at least are needed")
+    header = rows[0]
+    if len(set(header)) < len(header):
+        raise FormatError(f"{path}: two columns have the same name: {', '.join(header)}")
+    problems, numbers = [], []
+    for line, row in enumerate(rows[1:], start=2):
+        if len(row) != len(header):
+            problems.append(f"row {line} has {len(row)} cells, the header {len(header)}")
+            continue
+        numbers.append([_number(cell, f"row {line}, {name}", problems) for name, cell in zip(header, row, strict=True)])
+    if problems:
+        raise FormatError(f"{path}: {'; '.join(problems)}")
+    columns = {name: [row[i] for row in numbers] for i, name in enumerate(header)}
+    return columns.pop(header[0]), columns
+
+
+def _number(cell: str, where: str, problems: list[str]) -> float:
+    try:
+        return float(cell) if cell.strip() else math.nan
+    except ValueError:
+        problems.append(f"{where}: {cell!r} is no number")
+        return math.nan
+
+
+def _pair(text: str, columns: Mapping[str, object]) -> tuple[str, str]:
+    first, colon, second = text.partition(":")
+    if not colon:
+        raise UsageError(f"--versus {text!r}: write two columns as first:second")
+    return check_name("column", first, columns), check_name("column", second, columns)
+
+
+def _curve(sizes: Sequence[float], errors: Sequence[float]) -> Curve:
+    """The points as they are; several of one size, such as training seeds, count as their mean."""
+    runs: dict[float, list[float]] = {}
+    for n, error in zip(sizes, errors, strict=True):
+        if n > 0 and math.isfinite(error):
+            runs.setdefault(n, []).append(error)
+    ordered = sorted(runs)
+    return Curve(x=np.array(ordered), errors=np.array([sum(runs[n]) / len(runs[n]) for n in ordered]))
+
+
+def _versus(
+    pair: tuple[str, str], fits: Mapping[str, PowerLawFit], curves: Mapping[str, Curve], sizes: Sequence[float]
+) -> Versus:
+    first, second = pair
+    factors = data_equivalence(fits[first], fits[second], sizes)
+    observed = curves[second].size(curves[first](sizes)) / np.array(sizes)
+    return Versus(
+        first=first,
+        second=second,
+        crossing=crossing(fits[first], fits[second]),
+        equivalence=dict(zip(sizes, factors, strict=True)),
+        observed=dict(zip(sizes, observed.tolist(), strict=True)),
+    )
+
+
+def _fit_json(fit: PowerLawFit) -> dict[str, Any]:
+    return {
+        "prefactor": _estimate_json(fit.prefactor),
+        "exponent": _estimate_json(fit.exponent),
+        "floor": _estimate_json(fit.floor),
+        "with_floor": fit.with_floor,
+        "r2": fit.r2,
+        "fit_range": [_finite(end) for end in fit.fit_range],
+        "n_points": fit.n_points,
+        "n_outside": fit.n_outside,
+        "method": fit.method,
+        "confidence": fit.confidence,
+    }
+
+
+def _estimate_json(estimate: Estimate) -> dict[str, float | None]:
+    return {name: _finite(value) for name, value in estimate._asdict().items()}
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _text(estimate: Estimate) -> str:
+    value, low, high = (f"{number:,.4g}" if number < 1000 else _large(number) for number in estimate)
+    return f"{value} [{low}, {high}]"
+
+
+def _large(number: float) -> str:
+    return "never" if math.isinf(number) else f"{number:,.0f}"
