@@ -148,8 +148,9 @@ class SourceDataset:
     Attributes:
         geometry: Declared by the source, never guessed.
         card: Markdown body of the dataset card: how the labels were computed, units, limits.
-        frames: GGA and r2SCAN frames in any order; the two frames of a pair carry one ``pair_id``.
-        drops: Upstream records that gave no frame.
+        frames: GGA and r2SCAN frames in any order; the two frames of a pair carry one ``pair_id``. A sequence, or
+            something that fetches and reads when it is iterated, each time from the start.
+        drops: Upstream records that gave no frame; complete when ``frames`` has been iterated.
     """
 
     name: str

@@ -14,7 +14,15 @@ from xferbench.errors import UnknownNameError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-SOURCES = {"mini": "xferbench.sources.mini:load"}
+SOURCES = {
+    "mini": "xferbench.sources.mini:load",
+    "matpes": "xferbench.sources.matpes:load",
+    "mp-r2scan": "xferbench.sources.mp_r2scan:load",
+    "dimers": "xferbench.sources.dimers:load",
+    "extxyz": "xferbench.sources.user:load_extxyz",
+    "ase": "xferbench.sources.user:load_ase",
+    "parquet": "xferbench.sources.user:load_parquet",
+}
 """Data sets that ``xferbench prepare`` can build: name -> a function returning a ``SourceDataset``."""
 
 MODELS = {"chgnet": "xferbench.models.chgnet:load"}

@@ -22,8 +22,23 @@ KBAR_IN_GPA = 0.1
 VASP_KBAR_TO_STRESS = -KBAR_IN_GPA / EV_PER_A3_IN_GPA
 """A stress in VASP's kBar (compression positive) times this is eV/Å³, tension positive."""
 
+EV_IN_KJ_PER_MOL = 96.48533212331002
+"""1 eV per particle: elementary charge times 6.02214076e23 /mol, both exact since the SI of 2019."""
+
+EV_IN_KCAL_PER_MOL = EV_IN_KJ_PER_MOL / 4.184
+"""The thermochemical calorie is 4.184 J by definition."""
+
+HARTREE_IN_EV = 27.211386245988
+"""CODATA 2018; 1 Rydberg is half of it."""
+
+BOHR_IN_ANGSTROM = 0.529177210903
+"""CODATA 2018."""
+
 VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 """ASE's Voigt order xx yy zz yz xz xy. VASP's text output has xx yy zz xy yz zx instead."""
+
+VOIGT_PLACES = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
+"""The inverse: where each element of the matrix stands among the six."""
 
 RENDERED = {
     "eV/atom": ("meV/atom", 1e3),
@@ -55,10 +70,7 @@ def voigt_to_matrix(voigt: ArrayLike) -> NDArray[np.float64]:
     values = np.asarray(voigt, dtype=np.float64)
     if values.shape[-1:] != (6,):
         raise ValueError(f"a Voigt stress ends in an axis of 6, not shape {values.shape}")
-    out = np.empty((*values.shape[:-1], 3, 3))
-    for k, (i, j) in enumerate(VOIGT):
-        out[..., i, j] = out[..., j, i] = values[..., k]
-    return out
+    return values[..., VOIGT_PLACES]
 
 
 def matrix_to_voigt(matrix: ArrayLike) -> NDArray[np.float64]:

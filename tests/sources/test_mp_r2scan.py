@@ -1,0 +1,81 @@
+"""MP-r2SCAN and MPtrj meet by Materials Project id, each with its own geometry."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from xferbench import download, pairing
+from xferbench.errors import DataError, UsageError
+from xferbench.records import Functional, Geometry
+from xferbench.sources import mp_r2scan, mptrj, reading
+
+
+@pytest.fixture
+def directory(tmp_path, document):
+    """Two materials with both functionals, at different volumes, and one with r2SCAN only."""
+
+    def record(length, energy):
+        structure = document()["structure"]
+        structure["lattice"]["matrix"][2][2] = length
+        return {"structure": structure, "uncorrected_total_energy": energy, "force": [[0.0] * 3] * 2}
+
+    r2scan = {f"mp-{i}": {f"r{i}-0-0": record(4.9, -30.0), f"r{i}-0-1": record(4.95, -30.1)} for i in (1, 2, 3)}
+    gga = {f"mp-{i}": {f"g{i}-0-0": {**record(5.0, -14.5), "corrected_total_energy": -17.0}} for i in (1, 2)}
+    (tmp_path / "MPr2SCAN.json").write_text(json.dumps(r2scan))
+    (tmp_path / "MPtrj_2022.9_full.json").write_text(json.dumps(gga))
+    return tmp_path
+
+
+def test_one_id_with_two_relaxed_geometries_is_a_pair(directory):
+    source = mp_r2scan.load(paths=[directory])
+    pairs, drops = pairing.pair(source.frames, source.geometry)
+    assert source.geometry is Geometry.SAME_MATERIAL
+    assert [pair.pair_id for pair in pairs] == ["mp-1", "mp-2"]
+    first = pairs[0]
+    assert (first.gga.functional, first.r2scan.functional) == (Functional.PBE_U, Functional.R2SCAN)
+    assert (first.gga.energy, first.gga.correction) == (-14.5, -2.5)
+    assert (first.r2scan.energy, first.r2scan.correction) == (-30.1, None)
+    assert (first.gga.cell[2, 2], first.r2scan.cell[2, 2]) == (5.0, 4.95)
+    assert [(drop.record_id, drop.reason) for drop in drops] == [("mp-3", pairing.NO_PARTNER)]
+    assert [drop.reason for drop in source.drops] == [reading.OTHER_FRAMES] * 3
+
+
+def test_the_split_is_that_of_the_paper():
+    assert mp_r2scan.load().split.fractions == (0.8, 0.1, 0.1)
+    assert mp_r2scan.load().split.group == "Materials Project id"
+
+
+@pytest.mark.parametrize("name", ["data.json", "MPtrj-r2scan.json"])
+def test_a_file_whose_name_does_not_tell_its_functional_is_refused(tmp_path, name):
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(DataError, match="its records do not say which functional they are of"):
+        mp_r2scan.load(paths=[tmp_path / name])
+
+
+def test_an_unknown_release_is_refused():
+    with pytest.raises(UsageError, match="mp-r2scan has no release '9'; known: 2"):
+        mp_r2scan.load(version="9")
+
+
+def test_offline_without_a_copy_is_one_clear_error(tmp_path):
+    with pytest.raises(DataError, match=r"figshare article 28245650 is not in .* and the network is forbidden"):
+        list(mp_r2scan.load(cache_dir=tmp_path, offline=True).frames)
+
+
+def test_both_articles_are_fetched(directory, tmp_path, monkeypatch):
+    asked = []
+
+    def fetch_article(article, folder, accept, cache_dir, *, offline):
+        names = ["MPr2SCAN.json", "README.txt"] if article == mp_r2scan.ARTICLE else [mptrj.FILE, "MPtrj.extxyz"]
+        asked.append((article, folder, [name for name in names if accept(name)], cache_dir, offline))
+        return [directory / asked[-1][2][0]]
+
+    monkeypatch.setattr(download, "fetch_article", fetch_article)
+    frames = list(mp_r2scan.load(cache_dir=tmp_path).frames)
+    assert asked == [
+        (28245650, "mp-r2scan", ["MPr2SCAN.json"], tmp_path, False),
+        (23713842, "mptrj", ["MPtrj_2022.9_full.json"], tmp_path, False),
+    ]
+    assert len(frames) == 5

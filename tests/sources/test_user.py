@@ -1,0 +1,197 @@
+"""A user's own files become pairs by key or by structure; what a file does not say is asked for, never guessed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
+
+from xferbench import pairing
+from xferbench.errors import DataError, FormatError, StorageError, UsageError
+from xferbench.records import Functional
+from xferbench.sources import reading, user
+from xferbench.tables import frames_table
+
+
+def atoms(shift=0.0, energy=-5.0, **info):
+    made = Atoms("LiF", positions=[[0, 0, 0], [2, 2, 2 + shift]], cell=[4, 4, 4], pbc=True)
+    made.info.update(info)
+    made.calc = SinglePointCalculator(
+        made, energy=energy, forces=np.array([[0.0, 0, 1], [0, 0, -1]]), stress=np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
+    )
+    return made
+
+
+def paired(source):
+    pairs, drops = pairing.pair(source.frames, source.geometry)
+    return pairs, [*source.drops, *drops]
+
+
+@pytest.fixture
+def two_files(tmp_path):
+    """The same two structures in both functionals, in another order."""
+    write(tmp_path / "gga.extxyz", [atoms(energy=-5.0), atoms(0.1, energy=-4.9)], format="extxyz")
+    write(tmp_path / "r2scan.extxyz", [atoms(0.1, energy=-7.9), atoms(energy=-8.0)], format="extxyz")
+    return [Path(f"PBE={tmp_path / 'gga.extxyz'}"), Path(f"r2SCAN={tmp_path / 'r2scan.extxyz'}")]
+
+
+class TestExtxyz:
+    def test_two_files_are_joined_by_structure(self, two_files):
+        pairs, drops = paired(user.load_extxyz(paths=two_files))
+        assert sorted((pair.gga.energy, pair.r2scan.energy) for pair in pairs) == [(-5.0, -8.0), (-4.9, -7.9)]
+        assert drops == []
+
+    def test_units_and_signs_are_those_of_ase(self, two_files):
+        frame = next(iter(user.load_extxyz(paths=two_files).frames))
+        np.testing.assert_allclose(frame.stress, [[0.1, 0.6, 0.5], [0.6, 0.2, 0.4], [0.5, 0.4, 0.3]])
+        np.testing.assert_array_equal(frame.forces, [[0, 0, 1], [0, 0, -1]])
+        assert frame.functional is Functional.PBE
+        assert frame.material_id == "FLi"
+        assert frame.provenance == {"file": "gga.extxyz#0"}
+
+    def test_one_file_with_a_functional_and_a_key(self, tmp_path):
+        rows = [
+            atoms(functional=name, pair_id=f"p{i}", material_id=f"m{i}", frame_id=f"f{i}{name}", correction=-0.5)
+            for i in range(2)
+            for name in ("PBE+U", "r2SCAN")
+        ]
+        write(tmp_path / "both.xyz", rows, format="extxyz")
+        pairs, _ = paired(user.load_extxyz(paths=[tmp_path]))
+        assert [(pair.pair_id, pair.material_id) for pair in pairs] == [("p0", "m0"), ("p1", "m1")]
+        assert pairs[0].gga.functional is Functional.PBE_U
+        assert (pairs[0].gga.frame_id, pairs[0].gga.correction) == ("f0PBE+U", -0.5)
+
+    def test_the_keys_of_mace_are_read(self, tmp_path):
+        made = atoms()
+        made.calc = None
+        made.info.update(REF_energy=-3.0, REF_stress=np.eye(3) * 0.01, functional="r2scan")
+        made.arrays["REF_forces"] = np.full((2, 3), 0.5)
+        write(tmp_path / "mace.extxyz", made, format="extxyz")
+        (frame,) = user.load_extxyz(paths=[tmp_path / "mace.extxyz"]).frames
+        assert (frame.energy, frame.functional) == (-3.0, Functional.R2SCAN)
+        np.testing.assert_allclose(frame.stress, np.eye(3) * 0.01)
+        np.testing.assert_array_equal(frame.forces, np.full((2, 3), 0.5))
+
+    def test_a_functional_that_nobody_states_is_not_guessed(self, two_files):
+        bare = [Path(str(path).partition("=")[2]) for path in two_files]
+        _, drops = paired(user.load_extxyz(paths=bare))
+        assert [drop.reason for drop in drops] == [reading.MISSING_FIELD] * 4
+        assert "--from FUNCTIONAL=PATH" in drops[0].detail
+
+    def test_a_functional_stated_twice_must_agree(self, tmp_path):
+        write(tmp_path / "a.extxyz", [atoms(functional="r2SCAN"), atoms(functional="B3LYP")], format="extxyz")
+        source = user.load_extxyz(paths=[Path(f"PBE={tmp_path / 'a.extxyz'}")])
+        assert list(source.frames) == []
+        assert [drop.detail for drop in source.drops] == ["r2SCAN in a file given as PBE", "B3LYP"]
+
+    def test_a_frame_without_energy_is_listed(self, tmp_path):
+        made = atoms(functional="PBE")
+        made.calc = None
+        write(tmp_path / "a.extxyz", [made], format="extxyz")
+        source = user.load_extxyz(paths=[tmp_path])
+        assert list(source.frames) == []
+        assert [(drop.record_id, drop.reason) for drop in source.drops] == [("a.extxyz#0", pairing.MISSING_ENERGY)]
+
+    def test_a_file_that_is_none_is_one_clear_error(self, tmp_path):
+        (tmp_path / "a.xyz").write_text("3\nnothing\nLi 0 0\n")
+        with pytest.raises(FormatError, match=r"a.xyz: ASE cannot read it"):
+            list(user.load_extxyz(paths=[tmp_path / "a.xyz"]).frames)
+
+
+class TestAse:
+    def test_any_format_of_ase(self, tmp_path):
+        write(tmp_path / "gga.traj", [atoms(), atoms(0.1)])
+        write(tmp_path / "r2scan.traj", [atoms(energy=-8.0)])
+        paths = [Path(f"PBE={tmp_path / 'gga.traj'}"), Path(f"r2scan={tmp_path / 'r2scan.traj'}")]
+        (pair,), drops = paired(user.load_ase(paths=paths))
+        assert (pair.gga.energy, pair.r2scan.energy) == (-5.0, -8.0)
+        assert [drop.reason for drop in drops] == [pairing.NO_PARTNER]
+
+
+class TestParquet:
+    def test_the_columns_of_a_prepared_data_set(self, tmp_path, make_pairs):
+        wanted = make_pairs(3, 2)
+        for side in ("gga", "r2scan"):
+            pq.write_table(frames_table([getattr(pair, side) for pair in wanted]), tmp_path / f"{side}.parquet")
+        pairs, drops = paired(user.load_parquet(paths=[tmp_path]))
+        assert drops == []
+        assert {pair.pair_id: pair.r2scan.energy for pair in pairs} == {
+            pair.pair_id: pair.r2scan.energy for pair in wanted
+        }
+        by_id = {pair.pair_id: pair for pair in wanted}
+        for pair in pairs:
+            np.testing.assert_array_equal(pair.gga.forces, by_id[pair.pair_id].gga.forces)
+            np.testing.assert_array_equal(pair.gga.stress, by_id[pair.pair_id].gga.stress)
+
+    def test_four_columns_are_enough(self, tmp_path):
+        row = {"numbers": [3], "positions": [[0.0, 0.0, 0.0]], "cell": np.eye(3).tolist(), "energy": -1.0}
+        pq.write_table(pa.Table.from_pylist([row]), tmp_path / "a.parquet")
+        (frame,) = user.load_parquet(paths=[Path(f"PBE={tmp_path / 'a.parquet'}")]).frames
+        assert (frame.energy, frame.pbc, frame.forces) == (-1.0, (True, True, True), None)
+
+    @pytest.mark.parametrize(
+        "change", [{"numbers": []}, {"numbers": [300]}, {"numbers": None}, {"positions": [[0.0, 0.0]]}]
+    )
+    def test_a_bad_row_costs_itself(self, tmp_path, change):
+        row = {"numbers": [3], "positions": [[0.0, 0.0, 0.0]], "cell": np.eye(3).tolist(), "energy": -1.0, **change}
+        pq.write_table(pa.Table.from_pylist([row]), tmp_path / "a.parquet")
+        pairs, drops = paired(user.load_parquet(paths=[Path(f"PBE={tmp_path / 'a.parquet'}")]))
+        assert (len(pairs), len(drops)) == (0, 1)
+
+    def test_missing_columns_are_named(self, tmp_path):
+        pq.write_table(pa.table({"numbers": [[3]]}), tmp_path / "a.parquet")
+        with pytest.raises(FormatError, match="lacks the columns cell, energy, positions"):
+            list(user.load_parquet(paths=[tmp_path]).frames)
+
+    def test_a_file_that_is_none_is_one_clear_error(self, tmp_path):
+        (tmp_path / "a.parquet").write_bytes(b"PAR1 not really")
+        with pytest.raises(FormatError, match=r"a.parquet is no readable Parquet file"):
+            list(user.load_parquet(paths=[tmp_path]).frames)
+
+
+class TestCommandLine:
+    def test_files_must_be_given(self):
+        source = user.load_extxyz()
+        assert (source.name, source.version) == ("extxyz", "local")
+        with pytest.raises(UsageError, match="data set 'extxyz' is made from your files; give them with --from"):
+            list(source.frames)
+
+    def test_an_unknown_functional_is_refused(self, tmp_path):
+        with pytest.raises(UsageError, match=r"'PBEsol' is no functional; known: PBE, PBE\+U, r2SCAN"):
+            user.load_extxyz(paths=[Path(f"PBEsol={tmp_path}")])
+
+    def test_a_missing_file_is_said_so(self, tmp_path):
+        with pytest.raises(StorageError, match="cannot read"):
+            user.load_extxyz(paths=[Path(f"PBE={tmp_path / 'nothing.xyz'}")])
+
+    def test_an_empty_directory_is_said_so(self, tmp_path):
+        with pytest.raises(DataError, match=r"no files ending in .parquet, .pq in"):
+            user.load_parquet(paths=[tmp_path])
+
+    def test_a_path_with_an_equals_sign_is_a_path(self, tmp_path):
+        directory = tmp_path / "a=1"
+        directory.mkdir()
+        write(directory / "x.extxyz", [atoms(functional="PBE")], format="extxyz")
+        assert len(list(user.load_extxyz(paths=[directory]).frames)) == 1
+
+
+class TestStructureKey:
+    def test_it_is_equal_for_equal_structures_and_another_for_others(self):
+        first, second = atoms(), atoms(0.01)
+        keys = [user.structure_key(a.numbers, a.positions, a.cell.array) for a in (first, first, second)]
+        assert keys[0] == keys[1] != keys[2]
+
+    def test_rounding_and_the_sign_of_zero_are_no_difference(self):
+        made = atoms()
+        shaken = made.positions + 1e-7 * np.array([[1, -1, 1], [-1, 1, -1]])
+        keys = {
+            user.structure_key(made.numbers, places, made.cell.array)
+            for places in (made.positions, shaken, made.positions * 1.0 - 0.0)
+        }
+        assert len(keys) == 1
