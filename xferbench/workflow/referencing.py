@@ -1,20 +1,24 @@
-"""``xferbench refs fit``: elemental references of a prepared data set, per functional."""
+"""``xferbench refs fit`` and ``refs compare``: elemental references of a prepared data set."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from xferbench import dataset as datasets
 from xferbench import references
 from xferbench.errors import DataError, UsageError
 from xferbench.records import SPLITS, Functional
 from xferbench.registry import check_name
+from xferbench.workflow.paired import open_paired
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from xferbench.records import Frame
-    from xferbench.references import ElementalReferences
+    from xferbench.references import Attribution, Comparison, CurvePoint, ElementalReferences
+
+CONFIDENCE = 0.95
+"""Of the intervals of a comparison."""
 
 
 def fit_references(
@@ -54,6 +58,91 @@ def fit_references(
         raise DataError(f"split {split} of {data.name} has no frames of {wanted or 'any functional'}; choose another")
     numbers = _atomic_numbers(elements) if elements else _all_elements(data)
     return [references.fit_frames(frames, elements=numbers, allow_missing=allow_missing) for frames in groups.values()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceReport:
+    """Every way to choose elemental references on one data set, side by side.
+
+    Attributes:
+        command: What makes this report again.
+        curve: Error against the number of labelled structures; empty if not asked for.
+        attribution: Of the gap of the test pairs, with the ``paired`` shifts.
+        n_resamples: Of every interval.
+        confidence: Of every interval.
+    """
+
+    dataset: str
+    version: str
+    fingerprint: str
+    command: str
+    comparison: Comparison
+    curve: tuple[CurvePoint, ...]
+    attribution: Attribution
+    n_resamples: int
+    confidence: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, full precision."""
+        return asdict(self)
+
+
+def compare_references(
+    dataset: str,
+    *,
+    predictions: Path | None = None,
+    atoms: Path | None = None,
+    curve: bool = False,
+    n_resamples: int = 200,
+    cache_dir: Path | None = None,
+    offline: bool = False,
+) -> ReferenceReport:
+    """Fit every scheme of ``references.SCHEMES`` on the train pairs and judge it on the test pairs.
+
+    Args:
+        dataset: A name, prepared in the cache if need be, or a directory that ``xferbench prepare`` made.
+        predictions: Of a GGA model for the r2SCAN frames of both splits, for the model-aware scheme.
+        atoms: Table of isolated atoms, for the schemes that need one.
+        curve: Also fit to growing numbers of labelled structures.
+        n_resamples: Of materials. The schemes are fitted anew in each, which takes a while on large sets.
+        cache_dir: Where data sets live.
+        offline: Never use the network.
+
+    Raises:
+        DataError: A split without pairs; files that cannot be read or used.
+        UsageError: Unknown names.
+    """
+    from xferbench.scoring import read_predictions
+
+    data = open_paired(dataset, cache_dir=cache_dir, offline=offline)
+    predicted = None if predictions is None else read_predictions(predictions)
+    elements = _all_elements(data)
+    train, test = (
+        references.pair_labels(data.pairs(split), predicted, elements=elements) for split in ("train", "test")
+    )
+    tables = None if atoms is None else references.read_atoms(atoms)
+    comparison = references.compare(train, test, atoms=tables, n_resamples=n_resamples, confidence=CONFIDENCE)
+    return ReferenceReport(
+        dataset=data.name,
+        version=data.version,
+        fingerprint=data.fingerprint,
+        command=_command(dataset, predictions=predictions, atoms=atoms, curve=curve, n_resamples=n_resamples),
+        comparison=comparison,
+        curve=tuple(references.learning_curve(train, test)) if curve else (),
+        attribution=references.attribute(
+            test, references.paired_shift(train), n_resamples=n_resamples, confidence=CONFIDENCE
+        ),
+        n_resamples=n_resamples,
+        confidence=CONFIDENCE,
+    )
+
+
+def _command(dataset: str, *, predictions: Path | None, atoms: Path | None, curve: bool, n_resamples: int) -> str:
+    """The call that makes a report again; files by name, since where they lie is nobody else's business."""
+    options = {"--predictions": predictions, "--atoms": atoms}
+    words = ["xferbench", "refs", "compare", Path(dataset).name]
+    words += [f"{option} {path.name}" for option, path in options.items() if path is not None]
+    return " ".join([*words, *(["--curve"] if curve else []), f"--resamples {n_resamples}"])
 
 
 def references_table(fit: ElementalReferences) -> str:

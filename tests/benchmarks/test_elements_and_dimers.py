@@ -1,0 +1,86 @@
+"""The script behind docs/reports/elements-and-dimers.md: numbers by hand on three elements, and the page as committed."""
+
+from __future__ import annotations
+
+import gzip
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DATA = ROOT.parent / "shared" / "data"
+PAGE = ROOT / "docs" / "reports" / "elements-and-dimers.md"
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("elements_and_dimers", ROOT / "benchmarks" / "elements_and_dimers.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Three elements whose shift is -Z/2 per atom, with dimers bound by 1 eV that end at 6 Å."""
+    distances = [1.0, 2.0, 6.0]
+    curves = {"PBE": {}, "r2SCAN": {}}
+    for k, (symbol, z) in enumerate([("He", 2), ("Be", 4), ("C", 6)]):
+        well = np.array([3.0, -1.0, 0.0]) - k
+        curves["PBE"][f"{symbol}-{symbol}"] = {"distances": distances, "energies": well.tolist()}
+        curves["r2SCAN"][f"{symbol}-{symbol}"] = {
+            "distances": [*distances[:2], 4.0, 6.0],
+            "energies": [*(well[:2] - z).tolist(), 0.0, well[2] - z],
+        }
+    (tmp_path / "matbench-discovery").mkdir()
+    with gzip.open(tmp_path / "matbench-discovery" / "diatomics-dft.json.gz", "wt") as stream:
+        json.dump(curves, stream)
+    head = "element,same_structure,energy_per_atom_pbe,energy_per_atom_r2scan,energy_atomic_pbe,energy_atomic_r2scan"
+    rows = ["He,True,-0.1,-1.1,0.0,-1.0", "Be,False,-3.0,-5.1,0.0,-2.0", "C,True,-9.0,-12.2,-1.0,-4.0"]
+    (tmp_path / "matcalc-element-refs").mkdir()
+    (tmp_path / "matcalc-element-refs" / "derived-paired-elements.csv").write_text("\n".join([head, *rows]))
+    tables = {"MPtrj": [-3.0, -2.0, -9.0, -4.0], "MP-r2SCAN": [-4.0, -4.0, -12.0, 1e-15]}
+    (tmp_path / "chgnet-matgl-atomrefs").mkdir()
+    path = tmp_path / "chgnet-matgl-atomrefs" / "chgnet-atomref.json"
+    path.write_text(json.dumps({"order": ["He", "Be", "C", "Yb"], "tables": tables}))
+    return tmp_path
+
+
+def test_dimers_are_compared_at_equal_distances_per_atom(script, data):
+    points = script.dimers(data / "matbench-discovery" / "diatomics-dft.json.gz")
+    assert points.elements == ["He"] * 3 + ["Be"] * 3 + ["C"] * 3
+    np.testing.assert_allclose(points.r2scan - points.pbe, np.repeat([-1.0, -2.0, -3.0], 3))
+
+
+def test_the_shift_is_that_of_the_far_dimers(script, data):
+    far = script.far_dimers(data / "matbench-discovery" / "diatomics-dft.json.gz")
+    assert {symbol: r2scan - pbe for symbol, (pbe, r2scan) in far.items()} == {"He": -1.0, "Be": -2.0, "C": -3.0}
+
+
+def test_after_referencing_nothing_is_left_of_a_pure_shift(script, data):
+    path = data / "matbench-discovery" / "diatomics-dft.json.gz"
+    for after in (script.centred(script.dimers(path)), script.referenced(script.dimers(path), script.far_dimers(path))):
+        np.testing.assert_allclose(after.r2scan, after.pbe, atol=1e-12)
+
+
+def test_zeros_are_left_out_by_name(script, data):
+    shift, wrong = script.atom_references(data / "chgnet-matgl-atomrefs" / "chgnet-atomref.json")
+    assert shift == {"He": -1.0, "Be": -2.0, "C": -3.0}
+    assert list(wrong) == ["Yb"]
+
+
+def test_the_page_has_the_numbers(script, data):
+    page = script.report(data)
+    assert "| dimers at 6 Å | 3 | -3.00 to -1.00 | -1.000 | -1.000 | 1.0000 | 1.000 | 0.00 eV/atom |" in page
+    assert "In 1 of 3 elements" in page
+    assert "- Yb is 1e-15 eV/atom" in page
+    assert "| C | 6 | -3.00 | -3.00 | -3.20 | -3.00 |" in page
+
+
+def test_the_committed_page_is_what_the_data_give(script):
+    if not DATA.is_dir():
+        pytest.skip("the public data that the page is made of are not here: they are no part of the repository")
+    assert script.report(DATA) == PAGE.read_text()

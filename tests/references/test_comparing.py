@@ -1,0 +1,204 @@
+"""Schemes side by side: errors, intervals, uncertainties of shifts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
+
+from xferbench.errors import DataError
+from xferbench.references import SCHEMES, compare
+from xferbench.references.comparing import errors
+from xferbench.references.elemental import Offsets
+from xferbench.references.schemes import Calibration, Fitted
+from xferbench.statistics import ClusterBootstrap
+
+
+@pytest.fixture
+def split(make_labels):
+    """Calibration and test pairs of other materials, with a noisy gap."""
+    labels = make_labels(120, noise=0.05)
+    test = np.array([int(name[-2:]) % 4 == 3 for name in labels.materials])
+    return labels.take(~test), labels.take(test)
+
+
+def outcome(comparison, name):
+    return next(item for item in comparison.outcomes if item.scheme == name)
+
+
+def fitted_shift(labels, value=0.0):
+    return Fitted(shift=Offsets(energies=dict.fromkeys(labels.symbols, value)))
+
+
+def plan(n, seed=0):
+    return ClusterBootstrap(n_clusters=n, n_resamples=50, seed=seed, confidence=0.95)
+
+
+class TestErrors:
+    def test_by_hand(self, make_labels):
+        labels = make_labels(5)
+        labels = replace(labels, source=np.zeros(5), target=np.array([1.0, -2, 0, 0, 0]))
+        found = errors(fitted_shift(labels), labels, 0.0, plan(5))
+        assert found.n_pairs == 5
+        assert found.mae.value == pytest.approx(0.6)
+        assert found.rmse.value == pytest.approx(1.0)
+        assert found.explained.value == pytest.approx(0.0)  # a mean gap of zero is the shift of zero
+
+    def test_they_agree_with_scikit_learn(self, split):
+        calibration, test = split
+        found = outcome(compare(calibration, test, schemes=["paired"], n_resamples=10), "paired").test
+        oracle = np.linalg.lstsq(calibration.fractions, calibration.gap)[0]
+        predicted = test.fractions @ oracle
+        assert found.mae.value == pytest.approx(mean_absolute_error(test.gap, predicted))
+        assert found.rmse.value == pytest.approx(root_mean_squared_error(test.gap, predicted))
+        centre = test.gap.mean()  # scikit-learn measures from the mean of the very pairs
+        at_their_mean = errors(
+            SCHEMES["paired"].fit(Calibration(labels=calibration, weights=np.ones(len(calibration)))),
+            test,
+            centre,
+            plan(5),
+        )
+        assert at_their_mean.explained.value == pytest.approx(r2_score(test.gap, predicted))
+
+    def test_a_perfect_scheme_explains_everything_and_the_mean_nothing(self, make_labels):
+        labels = make_labels(60)
+        comparison = compare(labels, labels, schemes=["mean", "paired"], n_resamples=20)
+        assert outcome(comparison, "paired").test.explained.value == pytest.approx(1)
+        assert outcome(comparison, "mean").test.explained.value == pytest.approx(0)
+
+    def test_what_is_not_determined_is_counted_and_not_judged(self, split):
+        calibration, test = split
+        without = calibration.take(calibration.fractions[:, 4] == 0)
+        found = outcome(compare(without, test, schemes=["paired"], n_resamples=10), "paired").test
+        n = int((test.fractions[:, 4] > 0).sum())
+        assert (found.n_left_out, found.n_pairs) == (n, len(test) - n)
+        assert n > 0
+
+    def test_if_nothing_is_determined_there_is_no_value(self, make_labels):
+        labels = make_labels(10)
+        found = errors(Fitted(shift=Offsets(energies={})), labels, 0.0, plan(10))
+        assert (found.n_pairs, found.mae.value, found.rmse.low, found.explained.high) == (0, None, None, None)
+
+    def test_intervals_hold_their_values_and_one_material_has_none(self, split):
+        calibration, test = split
+        for item in compare(calibration, test, schemes=["none", "mean", "paired"], n_resamples=100).outcomes:
+            assert item.test.mae.low < item.test.mae.value < item.test.mae.high
+        alone = test.take(np.array([name == test.materials[0] for name in test.materials]))
+        single = outcome(compare(calibration, alone, schemes=["paired"], n_resamples=10), "paired").test
+        assert single.mae.value is not None
+        assert single.mae.low is single.mae.high is None
+
+
+class TestVersusPaired:
+    def test_it_is_the_difference_of_the_errors(self, split):
+        comparison = compare(*split, schemes=["none", "mean", "paired"], n_resamples=50)
+        paired = outcome(comparison, "paired")
+        for item in comparison.outcomes:
+            assert item.versus_paired.value == pytest.approx(item.test.mae.value - paired.test.mae.value)
+        assert (paired.versus_paired.low, paired.versus_paired.high) == pytest.approx((0, 0), abs=1e-12)
+
+    def test_a_clearly_worse_scheme_is_told_apart(self, split):
+        assert outcome(compare(*split, schemes=["mean"], n_resamples=50), "mean").versus_paired.low > 0
+
+    def test_without_a_common_pair_there_is_none(self, split):
+        calibration, test = split
+        pure = calibration.take(np.arange(len(calibration)) == 0)
+        compounds = test.take(test.fractions.max(axis=1) < 1)
+        assert (
+            outcome(compare(pure, compounds, schemes=["phases"], n_resamples=5), "phases").versus_paired.value is None
+        )
+
+
+class TestShifts:
+    def test_values_are_those_of_the_fit_on_all_pairs(self, split):
+        shifts = outcome(compare(*split, schemes=["paired"], n_resamples=20), "paired").shifts
+        oracle = np.linalg.lstsq(split[0].fractions, split[0].gap)[0]
+        np.testing.assert_allclose([item.value for item in shifts.values()], oracle)
+        assert list(shifts) == ["H", "Li", "O", "Na", "Cl"]
+
+    def test_the_error_is_that_of_cluster_robust_theory(self, make_labels):
+        # oracle: the sandwich estimator of linear models with clusters (Liang and Zeger 1986), CR0
+        labels = make_labels(600, noise=0.1, n_materials=200)
+        shifts = outcome(compare(labels, labels, schemes=["paired"], n_resamples=400), "paired").shifts
+        x = labels.fractions
+        bread = np.linalg.inv(x.T @ x)
+        rest = labels.gap - x @ np.linalg.lstsq(x, labels.gap)[0]
+        scores = np.zeros((200, 5))
+        np.add.at(scores, [int(name[9:]) for name in labels.materials], x * rest[:, None])
+        theory = np.sqrt(np.diag(bread @ scores.T @ scores @ bread))
+        np.testing.assert_allclose([item.error for item in shifts.values()], theory, rtol=0.15)
+
+    def test_more_noise_means_more_uncertainty(self, make_labels):
+        quiet, loud = (
+            outcome(compare(labels, labels, schemes=["paired"], n_resamples=50), "paired").shifts["O"].error
+            for labels in (make_labels(noise=0.01), make_labels(noise=0.1))
+        )
+        assert 0 < 5 * quiet < loud
+
+    def test_a_shift_that_nobody_fits_has_no_error(self, split):
+        shifts = outcome(compare(*split, schemes=["none"], n_resamples=20), "none").shifts
+        assert all(item.value == 0 and item.error is None for item in shifts.values())
+
+    def test_an_element_of_one_material_has_none_either(self, make_labels):
+        labels = make_labels(80)
+        last = labels.fractions[:, 4] > 0
+        names = tuple("one" if kept else name for name, kept in zip(labels.materials, last, strict=True))
+        labels = replace(labels, materials=names)
+        shift = outcome(compare(labels, labels, schemes=["paired"], n_resamples=30), "paired").shifts["Cl"]
+        assert shift.value is not None
+        assert shift.error is shift.low is shift.high is None
+        assert 0 < shift.n_resamples < 30  # in the others the one material was not drawn
+
+    def test_an_element_without_data_has_no_value(self, split):
+        calibration, test = split
+        without = calibration.take(calibration.fractions[:, 4] == 0)
+        comparison = compare(without, test, schemes=["paired"], n_resamples=5)
+        assert outcome(comparison, "paired").shifts["Cl"].value is None
+        assert comparison.unseen == ("Cl",)
+        assert comparison.n_structures["Cl"] == 0
+
+
+class TestCompare:
+    def test_the_same_call_gives_the_same_numbers(self, split):
+        assert compare(*split, n_resamples=20) == compare(*split, n_resamples=20)
+        assert compare(*split, schemes=["paired"], seed=1) != compare(*split, schemes=["paired"], seed=2)
+
+    def test_the_order_of_pairs_is_irrelevant(self, split):
+        calibration, test = split
+        turned = compare(calibration.take(np.arange(len(calibration))[::-1]), test, schemes=["paired"], n_resamples=20)
+        straight = compare(calibration, test, schemes=["paired"], n_resamples=20)
+        a, b = (outcome(item, "paired") for item in (turned, straight))
+        assert a.test.mae.low == pytest.approx(b.test.mae.low)
+        assert a.shifts["O"].error == pytest.approx(b.shifts["O"].error)
+
+    def test_schemes_that_lack_something_say_so_and_have_no_numbers(self, split):
+        comparison = compare(*split, n_resamples=5)
+        assert [item.scheme for item in comparison.outcomes] == list(SCHEMES)
+        lacking = {item.scheme for item in comparison.outcomes if item.reason}
+        assert lacking == {"model", "atoms"}
+        assert all(item.test is None and item.shifts is None for item in comparison.outcomes if item.reason)
+
+    def test_correlation_rises_with_referencing(self, split):
+        calibration, test = split
+        comparison = compare(calibration, test, schemes=["none"], n_resamples=5)
+        raw = np.corrcoef(test.source, test.target)[0, 1]
+        assert comparison.correlation_raw == pytest.approx(raw)
+        assert raw < 0.9 < comparison.correlation_referenced
+
+    def test_one_test_pair_has_no_correlation(self, split):
+        comparison = compare(split[0], split[1].take(np.array([0])), schemes=["none"], n_resamples=5)
+        assert comparison.correlation_raw is comparison.correlation_referenced is None
+
+    def test_counts_are_told(self, split):
+        calibration, test = split
+        comparison = compare(replace(calibration, n_dropped=2), replace(test, n_dropped=1), schemes=[], n_resamples=5)
+        assert (comparison.n_calibration, comparison.n_test, comparison.n_dropped) == (len(calibration), len(test), 3)
+
+    def test_no_pairs_and_other_columns_are_refused(self, split):
+        calibration, test = split
+        with pytest.raises(DataError, match="90 calibration and 0 test pairs with both energies"):
+            compare(calibration, test.take(np.array([], dtype=int)))
+        with pytest.raises(DataError, match="different columns of elements"):
+            compare(calibration, replace(test, elements=(1, 3, 8, 11, 35)))

@@ -1,0 +1,79 @@
+"""Tables of isolated atoms: two formats, and every way to get them wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from xferbench.errors import FormatError, IntegrityError, StorageError
+from xferbench.records import Functional
+from xferbench.references import read_atoms
+
+TABLE = {"PBE": {"H": -1.1, "O": -1.5}, "r2SCAN": {"H": -1.2, "O": -3.2}}
+
+
+def write(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_text(text)
+    return path
+
+
+def test_json_and_csv_say_the_same(tmp_path):
+    by_json = read_atoms(write(tmp_path, "atoms.json", json.dumps(TABLE)))
+    by_csv = read_atoms(write(tmp_path, "atoms.csv", "element,PBE,r2SCAN\nH,-1.1,-1.2\nO,-1.5,-3.2\n"))
+    assert by_json == by_csv == {Functional.PBE: TABLE["PBE"], Functional.R2SCAN: TABLE["r2SCAN"]}
+
+
+def test_other_columns_and_empty_cells_are_left_alone(tmp_path):
+    path = write(tmp_path, "atoms.csv", "Element,PBE,SCAN,r2SCAN\nH,-1.1,x,-1.2\nXe,-0.01,x,\n")
+    assert read_atoms(path) == {Functional.PBE: {"H": -1.1, "Xe": -0.01}, Functional.R2SCAN: {"H": -1.2}}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.json", "{}", "has no table of PBE, PBE.U, r2SCAN"),
+        ("a.json", "[1]", "has no table of"),
+        ("a.json", '{"pbe": {"H": 1}}', "has no table of"),
+        ("a.json", '{"PBE": 3}', "PBE must map symbols to eV"),
+        ("a.json", '{"PBE": {"H": "low"}, "r2SCAN": {"H": null}}', "PBE H is 'low', not a number; r2SCAN H is None"),
+        ("a.json", '{"PBE": {"Xx": -1.0}}', "PBE Xx is no chemical symbol"),
+        ("a.json", '{"r2SCAN": {"H": -9.0, "O": -80.0, "Yb": 1e-14}}', "r2SCAN Yb is 1e-14 eV/atom among references"),
+        ("a.csv", "symbol,PBE\nH,-1\n", "has no column named element, or no rows"),
+        ("a.csv", "", "has no column named element, or no rows"),
+        ("a.csv", "element,SCAN\nH,-1\n", "has no table of"),
+        ("a.csv", "element,PBE\nH,low\n", "PBE H is 'low', not a number"),
+    ],
+)
+def test_a_table_that_is_none_is_refused_with_the_place(tmp_path, name, text, message):
+    with pytest.raises(FormatError, match=message) as caught:
+        read_atoms(write(tmp_path, name, text))
+    assert name in str(caught.value)
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path):
+    path = tmp_path / "atoms.csv"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(FormatError, match="is not a CSV file"):
+        read_atoms(path)
+
+
+def test_a_broken_or_missing_file_says_so(tmp_path):
+    with pytest.raises(IntegrityError, match="is not valid JSON"):
+        read_atoms(write(tmp_path, "atoms.json", '{"PBE"'))
+    with pytest.raises(StorageError, match="cannot read"):
+        read_atoms(tmp_path / "nowhere.csv")
+
+
+def test_the_table_of_the_kaplan_repository_is_read_whole():
+    path = Path(__file__).parents[2].parent / "shared" / "data" / "kaplan-isolated-atoms" / "atomic_energies.csv"
+    if not path.exists():
+        pytest.skip(f"{path.name} is not here: it is no part of the repository")
+    tables = read_atoms(path)
+    assert {functional: len(table) for functional, table in tables.items()} == {
+        Functional.PBE: 89,
+        Functional.R2SCAN: 89,
+    }
+    assert tables[Functional.PBE]["H"] == -1.11764114

@@ -1,0 +1,71 @@
+"""Energies of isolated atoms from a file.
+
+JSON maps a functional to its table, ``{"PBE": {"H": -1.1}, "r2SCAN": {"H": -1.2}}``. CSV has a column of symbols named
+``element`` or ``Element`` and one column per functional. Energies are in eV per atom. They must come from the same code and
+the same pseudopotentials as the data they are used on; nothing in the numbers can tell.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING, Any
+
+from xferbench.errors import FormatError
+from xferbench.records import Functional
+from xferbench.references.plausibility import implausible
+from xferbench.storage import read_bytes, read_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    Tables = dict[Functional, dict[str, float]]
+
+
+def read_atoms(path: Path) -> Tables:
+    """Read tables of isolated atoms; columns and keys that are no functional are left alone.
+
+    Returns:
+        Functional -> symbol -> eV.
+
+    Raises:
+        StorageError: The file cannot be read.
+        IntegrityError: It is not JSON.
+        FormatError: It has no table of a functional, a value that is no number, or an energy that cannot be right.
+    """
+    raw = read_json(path) if path.suffix == ".json" else _read_csv(path)
+    names = [functional.value for functional in Functional]
+    if not isinstance(raw, dict) or not set(names) & set(raw):
+        raise FormatError(f"{path} has no table of {', '.join(names)}; name one column or key after each functional")
+    problems: list[str] = []
+    tables = {Functional(name): _numbers(raw[name], name, problems) for name in names if name in raw}
+    for functional, table in tables.items():
+        problems += [f"{functional} {symbol} {why}" for symbol, why in implausible(table).items()]
+    if problems:
+        raise FormatError(f"{path}: {'; '.join(problems)}")
+    return tables
+
+
+def _read_csv(path: Path) -> dict[str, dict[str, str]]:
+    """Column -> symbol -> text; empty cells are left out."""
+    try:
+        rows = list(csv.DictReader(io.StringIO(read_bytes(path).decode())))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise FormatError(f"{path} is not a CSV file: {error}") from error
+    key = next((name for name in ("element", "Element") if rows and name in rows[0]), None)
+    if key is None:
+        raise FormatError(f"{path} has no column named element, or no rows; write element,PBE,r2SCAN in the first line")
+    return {name: {row[key]: row[name] for row in rows if row[name]} for name in rows[0] if name and name != key}
+
+
+def _numbers(table: Any, name: str, problems: list[str]) -> dict[str, float]:  # noqa: ANN401 - whatever JSON holds
+    if not isinstance(table, dict):
+        problems.append(f"{name} must map symbols to eV")
+        return {}
+    numbers = {}
+    for symbol, value in table.items():
+        try:
+            numbers[symbol] = float(value)
+        except (TypeError, ValueError):
+            problems.append(f"{name} {symbol} is {value!r}, not a number")
+    return numbers
