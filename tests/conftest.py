@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from html.parser import HTMLParser
 from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
 
 import hypothesis
 import numpy as np
@@ -155,3 +157,53 @@ def lennard_jones(tmp_path: Path) -> Path:
     path = tmp_path / "lennard_jones.py"
     path.write_text(LENNARD_JONES)
     return path
+
+
+class StrictParser(HTMLParser):
+    """HTML as an element tree; every tag must be closed in order, void elements excepted."""
+
+    VOID = frozenset({"br", "hr", "input", "link", "meta"})
+
+    def __init__(self):
+        super().__init__()
+        self.builder = ET.TreeBuilder()
+        self.open = []
+        self.builder.start("document", {})
+
+    def handle_starttag(self, tag, attrs):
+        names = [name for name, _ in attrs]
+        assert len(set(names)) == len(names), f"<{tag}> has an attribute twice: {names}"
+        self.builder.start(tag, {name: value if value is not None else "" for name, value in attrs})
+        if tag in self.VOID:
+            self.builder.end(tag)
+        else:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        self.handle_endtag(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open[-1] == tag, f"</{tag}> closes <{self.open[-1]}>"
+        self.open.pop()
+        self.builder.end(tag)
+
+    def handle_data(self, data):
+        self.builder.data(data)
+
+
+def parse_html(markup: str) -> ET.Element:
+    """The document as a tree. Fails unless tags are balanced."""
+    parser = StrictParser()
+    parser.feed(markup)
+    parser.close()
+    assert not parser.open, f"never closed: {parser.open}"
+    parser.builder.end("document")
+    return parser.builder.close()
+
+
+@pytest.fixture(scope="session")
+def html() -> Callable[[str], ET.Element]:
+    """``html(markup)`` -> element tree of balanced HTML."""
+    return parse_html

@@ -88,19 +88,36 @@ def quickstart(out: Path, device: str) -> None:
 @main.command()
 @click.argument("dataset", default="mini")
 @click.option("-o", "--out", type=DIRECTORY, help="Where to write; default: in the cache.")
+@click.option(
+    "--from",
+    "paths",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="PATH",
+    help="Read this file, or the files in this directory, instead of the network. Repeatable.",
+)
+@click.option("--release", help="Of the upstream data set, such as 2025.1; default: the newest.")
 @click.option("--check", is_flag=True, help="Only verify what is there: every hash, count, id and split.")
 @cached
 @as_json
 def prepare(
-    dataset: str, out: Path | None, *, check: bool, cache_dir: Path | None, offline: bool, json_output: bool
+    dataset: str,
+    out: Path | None,
+    *,
+    paths: tuple[Path, ...],
+    release: str | None,
+    check: bool,
+    cache_dir: Path | None,
+    offline: bool,
+    json_output: bool,
 ) -> None:
     """Build and verify a data set directory that `datasets.load_dataset` opens."""
     from xferbench import dataset as datasets
 
     if check:
-        opened = datasets.check(dataset, out, cache_dir=cache_dir)
+        opened = datasets.check(dataset, out, release=release, paths=paths, cache_dir=cache_dir)
     else:
-        opened = datasets.prepare(dataset, out, cache_dir=cache_dir, offline=offline)
+        opened = datasets.prepare(dataset, out, release=release, paths=paths, cache_dir=cache_dir, offline=offline)
     if json_output:
         show_json(opened.manifest)
         return
@@ -175,6 +192,40 @@ def refs_fit(dataset: str, *, out: Path | None, json_output: bool, **options: An
         click.echo("\n\n".join(workflow.references_table(fit) for fit in fits))
 
 
+@refs.command("compare")
+@click.argument("dataset", default="mini")
+@click.option("--predictions", type=FILE, help="Of a GGA model for the r2SCAN frames, for the model-aware scheme.")
+@click.option("--atoms", type=FILE, help="Energies of isolated atoms, JSON or CSV, of the code that made the labels.")
+@click.option("--curve", is_flag=True, help="Also the error against the number of labelled structures.")
+@click.option(
+    "--resamples",
+    "n_resamples",
+    type=click.IntRange(1),
+    default=200,
+    show_default=True,
+    help="Of the materials, for every interval.",
+)
+@click.option("-o", "--out", type=FILE, help="Also write a page (.md) or full precision (.json).")
+@cached
+@as_json
+def refs_compare(dataset: str, *, out: Path | None, json_output: bool, **options: Any) -> None:  # noqa: ANN401 - click's options
+    """Compare ways to choose elemental references, each judged on materials it was not fitted to.
+
+    DATASET is a name or a prepared directory.
+    """
+    from xferbench import workflow
+    from xferbench.workflow import referencing_report
+
+    report = workflow.compare_references(dataset, **options)
+    if out is not None:
+        referencing_report.write(report, out)
+        note(f"wrote {out}")
+    if json_output:
+        show_json(report.to_json())
+    else:
+        click.echo(referencing_report.text(report))
+
+
 @main.command()
 @click.argument("model")
 @click.option("-t", "--task", default="mini-static", show_default=True, help="Task id or TOML file.")
@@ -214,6 +265,89 @@ def score(model: str, *, json_output: bool, **options: Any) -> None:  # noqa: AN
 
 
 @main.command()
+@click.argument("models", nargs=-1, required=True)
+@click.option("-t", "--task", default="mini-static", show_default=True, help="Task id or TOML file.")
+@click.option("-m", "--metric", help="Key of one of the task's metrics, such as force_mae; default: the main one.")
+@click.option(
+    "-o",
+    "--out",
+    type=DIRECTORY,
+    default=Path("xferbench-out"),
+    show_default=True,
+    help="Where results and predictions of model ids lie; a leaderboard directory is one.",
+)
+@click.option("--dataset", "directory", type=DIRECTORY, help="A prepared data set; default: in the cache.")
+@cached
+@as_json
+def compare(models: Sequence[str], *, json_output: bool, **options: Any) -> None:  # noqa: ANN401 - click's options
+    """Do models differ? Paired differences, p-values after Holm, ties and rank intervals, from stored predictions.
+
+    MODELS: two or more of model ids with a result below --out, floors such as floor:ridge, result .json files, and
+    predictions .parquet files.
+    """
+    from xferbench import workflow
+
+    report = workflow.compare(models, say=note, **options)
+    if json_output:
+        show_json(report.to_json())
+    else:
+        click.echo(workflow.comparison_table(report))
+
+
+@main.command()
+@click.argument("r2scan", type=FILE)
+@click.argument("gga", type=FILE)
+@click.option("-t", "--task", default="mini-static", show_default=True, help="An r2SCAN task: id or TOML file.")
+@click.option("--dataset", "directory", type=DIRECTORY, help="A prepared data set; default: in the cache.")
+@cached
+@as_json
+def gap(r2scan: Path, gga: Path, *, json_output: bool, **options: Any) -> None:  # noqa: ANN401 - click's options
+    """What two models, one per functional, say of the difference of the functionals.
+
+    R2SCAN and GGA: predictions (.parquet) of the two models for the same structures.
+    """
+    from xferbench import workflow
+
+    report = workflow.gap(r2scan, gga, say=note, **options)
+    if json_output:
+        show_json(report.to_json())
+    else:
+        click.echo(workflow.gap_table(report))
+
+
+@main.command("fit-scaling")
+@click.argument("table", type=FILE)
+@click.option(
+    "--from",
+    "first",
+    type=click.FloatRange(0, min_open=True),
+    required=True,
+    help="Smallest number of structures to fit; decide it before looking.",
+)
+@click.option(
+    "--to", "last", type=click.FloatRange(0, min_open=True), default=float("inf"), help="Largest number; default: all."
+)
+@click.option("--floor", is_flag=True, help="Fit an irreducible error too: a·n^-b + c.")
+@click.option(
+    "--versus", multiple=True, help="first:second, two columns: where they cross, what first is worth in data."
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the intervals.")
+@as_json
+def fit_scaling(table: Path, *, json_output: bool, **options: Any) -> None:  # noqa: ANN401 - click's options
+    """Fit power laws to errors against training structures, with intervals.
+
+    TABLE is a CSV file: a column of sizes, then one column of errors for each curve.
+    """
+    from xferbench import workflow
+
+    report = workflow.fit_scaling(table, **options)
+    if json_output:
+        show_json(report.to_json())
+    else:
+        click.echo(workflow.scaling_table(report))
+
+
+@main.command()
 @click.argument("model")
 @click.option("--device", default="cpu", show_default=True, help="What torch calls it: cpu, cuda, cuda:1, mps.")
 @click.option(
@@ -245,6 +379,87 @@ def validate(root: Path) -> None:
     if problems:
         click.echo("\n".join(problems))
         raise CheckFailedError(f"{len(problems)} problem(s) below {root}")
+
+
+@main.command()
+@click.argument("dataset", default="mini")
+@click.option(
+    "-o", "--out", type=DIRECTORY, help="Write tables, SVG figures, a Markdown report and one HTML page here."
+)
+@click.option("--split", type=click.Choice(["train", "val", "test"]), help="Only these pairs; default: all.")
+@click.option("--functional", help="PBE or PBE+U, which are never pooled; default: the one most pairs have.")
+@click.option(
+    "--resamples", "n_resamples", type=click.IntRange(1), default=1000, show_default=True, help="Of the materials."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of resamples, trees and permutations.")
+@cached
+@as_json
+def analyze(
+    dataset: str,
+    *,
+    out: Path | None,
+    cache_dir: Path | None,
+    offline: bool,
+    json_output: bool,
+    **options: Any,  # noqa: ANN401 - click's options
+) -> None:
+    """How far GGA and r2SCAN labels differ, before and after referencing. DATASET is a name or a prepared directory."""
+    from xferbench import workflow
+    from xferbench.analysis import Settings
+
+    report = workflow.analyze(dataset, Settings(**options), out=out, cache_dir=cache_dir, offline=offline)
+    if json_output:
+        show_json(report.analysis.to_json())
+    else:
+        click.echo(report.table)
+    for path in report.written:
+        note(f"wrote {path}")
+
+
+@main.command()
+@click.argument("dataset", default="mini")
+@click.option(
+    "-f",
+    "--format",
+    "form",
+    type=click.Choice(["extxyz", "mace", "chgnet"]),
+    required=True,
+    help="Whose keys and units.",
+)
+@click.option("-o", "--out", type=DIRECTORY, required=True, help="One file per functional family and split.")
+@cached
+@as_json
+def export(dataset: str, form: str, out: Path, *, cache_dir: Path | None, offline: bool, json_output: bool) -> None:
+    """Write a data set as extended XYZ (ASE or MACE keys) or CHGNet's JSON. DATASET is a name or a prepared directory."""
+    from xferbench import workflow
+
+    exported = workflow.export_dataset(dataset, form, out, cache_dir=cache_dir, offline=offline)
+    if json_output:
+        show_json([{**dataclasses.asdict(item), "path": str(item.path)} for item in exported])
+    else:
+        click.echo(workflow.export_table(exported))
+
+
+@main.group(cls=Commands)
+def publish() -> None:
+    """Put things where others find them."""
+
+
+@publish.command("dataset")
+@click.argument("directory", type=DIRECTORY)
+@click.option("--repo-id", required=True, help="owner/name on the Hugging Face Hub; made if it does not exist.")
+@click.option("--private", is_flag=True, help="Make a new repository private.")
+@click.option("--dry-run", is_flag=True, help="Verify and list files and bytes; send nothing.")
+@as_json
+def publish_dataset(directory: Path, repo_id: str, *, private: bool, dry_run: bool, json_output: bool) -> None:
+    """Verify a prepared DIRECTORY and push it to the Hugging Face Hub. The token is HF_TOKEN or that of `hf auth login`."""
+    from xferbench import workflow
+
+    published = workflow.publish_dataset(directory, repo_id, private=private, dry_run=dry_run)
+    if json_output:
+        show_json(dataclasses.asdict(published))
+    else:
+        click.echo(workflow.published_table(published))
 
 
 @main.group(cls=Commands)

@@ -10,21 +10,41 @@ from xferbench.workflow.checking import check_model, checks_table
 from xferbench.workflow.comparing import compare, comparison_table
 from xferbench.workflow.demonstration import quickstart
 from xferbench.workflow.evaluation import Report, Request, score
-from xferbench.workflow.referencing import fit_references, references_table
+from xferbench.workflow.gaps import GapReport, gap, gap_table
+from xferbench.workflow.paired import (
+    AnalysisReport,
+    analyze,
+    export_dataset,
+    export_table,
+    publish_dataset,
+    published_table,
+)
+from xferbench.workflow.referencing import ReferenceReport, compare_references, fit_references, references_table
 from xferbench.workflow.scaling import fit_scaling, scaling_table
 from xferbench.workflow.validation import validate
 
 __all__ = [
+    "AnalysisReport",
+    "GapReport",
+    "ReferenceReport",
     "Report",
     "Request",
+    "analyze",
     "check_model",
     "checks_table",
     "compare",
+    "compare_references",
     "comparison_table",
+    "export_dataset",
+    "export_table",
     "fit_references",
     "fit_scaling",
+    "gap",
+    "gap_table",
     "info",
     "listing",
+    "publish_dataset",
+    "published_table",
     "quickstart",
     "references_table",
     "scaling_table",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +92,7 @@ def _model_info(name: str) -> dict[str, Any]:
 
 
 def _source_info(source: SourceDataset) -> dict[str, Any]:
-    frames = list(source.frames)
+    counts = _counts(source) if isinstance(source.frames, Sequence) else {"frames": "counted when it is prepared"}
     pairing = {
         Geometry.SAME_GEOMETRY: "both functionals on one geometry",
         Geometry.SAME_MATERIAL: "one material, each functional's own geometry",
@@ -105,13 +106,20 @@ def _source_info(source: SourceDataset) -> dict[str, Any]:
         "pairing": f"{source.geometry.value}: {pairing[source.geometry]}",
         "material": source.split.group,
         "split": dict(zip(("train", "val", "test"), source.split.fractions, strict=True)),
+        **counts,
+        "citation": source.citation,
+    }
+
+
+def _counts(source: SourceDataset) -> dict[str, Any]:
+    frames = list(source.frames)
+    return {
         "frames": {
             functional: sum(frame.functional.value == functional for frame in frames)
             for functional in sorted({frame.functional.value for frame in frames})
         },
         "materials": len({frame.material_id for frame in frames}),
         "left_out": len(source.drops),
-        "citation": source.citation,
     }
 
 

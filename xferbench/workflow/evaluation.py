@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from xferbench import dataset as datasets
 from xferbench import floors, leaderboard, predict, results, scoring
-from xferbench.errors import FormatError, UsageError
+from xferbench.errors import FormatError, IntegrityError, UsageError
 from xferbench.leaderboard.cards import cards_directory, read_card
 from xferbench.models import parse_spec
 from xferbench.models.spec import MODEL_ID
@@ -116,6 +116,8 @@ def score(request: Request) -> Report:
         for name in floors.available(task)
         if f"floor-{name}" != contender.facts.id
     ]
+    for text in scored[0].notes:
+        request.say(f"{contender.facts.id}: {text}")
     written = [contender.path] if contender.path.exists() else []
     if request.limit is None:
         for result in scored:
@@ -134,9 +136,20 @@ def open_dataset(task: Task, request: Request) -> Dataset:
     if request.directory is not None:
         return datasets.Dataset.open(request.directory)
     directory = datasets.locate(task.dataset, request.cache_dir)
-    if not directory.exists():
-        request.say(f"preparing data set {task.dataset} in {directory}")
+    if directory.exists():
+        opened = _opened(directory)
+        if opened is not None and opened.fingerprint == task.fingerprint:
+            return opened
+    request.say(f"preparing data set {task.dataset} in {directory}")
     return datasets.prepare(task.dataset, cache_dir=request.cache_dir, offline=request.offline)
+
+
+def _opened(directory: Path) -> Dataset | None:
+    """The data set there, or nothing if it is damaged: the cache's own copy is made again rather than refused."""
+    try:
+        return datasets.Dataset.open(directory)
+    except IntegrityError:
+        return None
 
 
 def result_path(out: Path, task: Task, model_id: str) -> Path:
