@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -118,6 +116,17 @@ def result_data(name: str = "alpha", error: float = 0.142, half: float = 0.026, 
             {"element": "O", "metric": "energy_mae/aligned", "value": error * 2, "n_frames": 8},
             {"element": "O", "metric": "force_mae", "value": error, "n_frames": 8},
         ],
+        "slices": [],
+        "identity": {
+            "verdict": "r2SCAN", "declared_loses": False,
+            "entries": [
+                {
+                    "quantity": "stress", "value": 0.9, "ci_low": 0.7, "ci_high": 1.2, "softening": 0.8,
+                    "uncorrected": 0.6, "n_frames": 10, "n_materials": 4, "verdict": "r2SCAN", "reason": None,
+                },
+            ],
+        },
+        "notes": [],
         "parity": {"energy": [[0.0, error], [1.0, 1.0 + error]], "forces": [[-1.0, -1.1], [1.0, 5.0]]},
         "environment": {"python": "3.11", "platform": "any", "packages": {"numpy": "2.0"}},
     }  # fmt: skip
@@ -130,56 +139,6 @@ def change_main(data: dict[str, Any], **changes: Any) -> dict[str, Any]:
     """Change the main metric of a result given as parsed JSON."""
     next(entry for entry in data["metrics"] if entry["main"]).update(changes)
     return data
-
-
-class StrictParser(HTMLParser):
-    """HTML as an element tree; every tag must be closed in order, void elements excepted."""
-
-    VOID = frozenset({"br", "hr", "input", "link", "meta"})
-
-    def __init__(self):
-        super().__init__()
-        self.builder = ET.TreeBuilder()
-        self.open = []
-        self.builder.start("document", {})
-
-    def handle_starttag(self, tag, attrs):
-        names = [name for name, _ in attrs]
-        assert len(set(names)) == len(names), f"<{tag}> has an attribute twice: {names}"
-        self.builder.start(tag, {name: value if value is not None else "" for name, value in attrs})
-        if tag in self.VOID:
-            self.builder.end(tag)
-        else:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.handle_starttag(tag, attrs)
-        self.handle_endtag(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open, f"</{tag}> closes nothing"
-        assert self.open[-1] == tag, f"</{tag}> closes <{self.open[-1]}>"
-        self.open.pop()
-        self.builder.end(tag)
-
-    def handle_data(self, data):
-        self.builder.data(data)
-
-
-def parse_html(markup: str) -> ET.Element:
-    """The document as a tree. Fails unless tags are balanced."""
-    parser = StrictParser()
-    parser.feed(markup)
-    parser.close()
-    assert not parser.open, f"never closed: {parser.open}"
-    parser.builder.end("document")
-    return parser.builder.close()
-
-
-@pytest.fixture(scope="session")
-def html() -> Callable[[str], ET.Element]:
-    """``html(markup)`` -> element tree of balanced HTML."""
-    return parse_html
 
 
 @pytest.fixture(scope="session")

@@ -106,8 +106,9 @@ def test_a_missing_directory_is_named(tmp_path):
         read_board(tmp_path / "board")
 
 
-def test_a_result_without_a_card_names_the_file_to_write(lay_out, make_result, refused):
-    refused(lay_out([make_result("alpha")], cards={}), "model alpha has no card; write models/alpha.toml")
+def test_a_result_without_a_card_is_shown_and_named(lay_out, make_result, task_files):
+    directory = lay_out([make_result("alpha"), make_result("floor-zero", model={"kind": "floor"})], cards={})
+    assert read_board(directory, tasks=task_files).without_card == ("alpha",)
 
 
 def test_a_broken_card_does_not_look_like_a_missing_one(lay_out, make_result, refused):
@@ -199,8 +200,8 @@ def test_truncated_and_foreign_files_are_named(lay_out, make_result, refused):
 def test_every_problem_is_told_at_once(lay_out, make_result, make_card, refused):
     results = [make_result("alpha", counts={"limit": 10}), make_result("beta"), make_result("gamma")]
     directory = lay_out(results, cards={"alpha": make_card("alpha"), "gamma": make_card("gamma", functional="PBE")})
-    message = refused(directory, "is a trial", "model beta has no card", "its card says PBE")
-    assert len(message.splitlines()) == 3
+    message = refused(directory, "is a trial", "its card says PBE")
+    assert len(message.splitlines()) == 2
 
 
 def test_files_that_are_not_results_are_left_alone(lay_out, make_result, task_files):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from xferbench.errors import FormatError, StorageError
-from xferbench.leaderboard.cards import ModelCard, cards_directory, is_web_address, load_cards, read_card
+from xferbench.leaderboard.cards import ModelCard, cards_directory, load_cards, read_card
 from xferbench.records import Functional
 from xferbench.registry import MODEL_VARIANTS
 from xferbench.storage import write_text
@@ -130,20 +130,6 @@ def test_an_unreadable_card_is_a_storage_error(tmp_path):
     (tmp_path / "alpha.toml").mkdir()
     with pytest.raises(StorageError, match=r"cannot read .*alpha\.toml"):
         load_cards(tmp_path)
-
-
-@pytest.mark.parametrize("address", ["https://example.org", "http://example.org/a?b=1&c=2#d"])
-def test_web_addresses_are_recognised(address):
-    assert is_web_address(address)
-
-
-@pytest.mark.parametrize(
-    "address",
-    ["", "example.org", "ftp://example.org", "javascript://example.org", "data:text/html,x", "https://", "https://[",
-     'https://e.org/"x', "https://e.org/<b>", "https://e.org/a b", "https://e.org/\n", "HTTPS:example"],
-)  # fmt: skip
-def test_what_is_not_a_plain_web_address_is_not_taken_for_one(address):
-    assert not is_web_address(address)
 
 
 def test_the_built_in_models_have_cards_that_say_what_they_are():

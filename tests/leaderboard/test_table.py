@@ -42,7 +42,7 @@ def column(tree, title):
 def test_every_number_is_there_as_text(table, make_result):
     (row,) = body_rows(table(make_result("alpha", 0.142, 0.026)))
     assert [words(cell) for cell in row] == [
-        "1", "AlphaSet", "r2SCAN", "16900 [13800, 20000]", "142 [116, 168]", "185 [159, 211]", "71.0 [64.5, 77.5]",
+        "1", "AlphaSet", "r2SCAN", "r2SCAN", "16900 [13800, 20000]", "142 [116, 168]", "185 [159, 211]", "71.0 [64.5, 77.5]",
         "0.858 [0.832, 0.884]", "100 %10 of 10, 4",
     ]  # fmt: skip
 
@@ -50,9 +50,21 @@ def test_every_number_is_there_as_text(table, make_result):
 def test_headings_name_metric_reference_unit_and_direction(table, make_result):
     heads = [words(head) for head in table(make_result()).find(".//thead/tr")]
     assert heads[3:] == [
-        "Energy MAEraw, meV/atom ↓", "Energy MAEaligned, meV/atom ↓", "Energy RMSEaligned, meV/atom ↓", "Force MAEmeV/Å ↓",
+        "Followsfound", "Energy MAEraw, meV/atom ↓", "Energy MAEaligned, meV/atom ↓", "Energy RMSEaligned, meV/atom ↓", "Force MAEmeV/Å ↓",
         "Gap explainedaligned, ↑", "Coverageframes, materials",
     ]  # fmt: skip
+
+
+def test_the_functional_it_follows_comes_with_the_evidence(table, make_result):
+    tree = table(make_result("alpha", identity={"verdict": "GGA", "declared_loses": True}))
+    cell = body_rows(tree)[0][column(tree, "Followsfound")]
+    assert words(cell) == "GGA ✗"
+    assert cell.get("title") == "stress λ = 0.90 [0.70, 1.20]"
+
+
+def test_without_evidence_it_says_so(table, make_result):
+    tree = table(make_result("alpha", identity={"verdict": "undecided", "entries": []}))
+    assert body_rows(tree)[0][column(tree, "Followsfound")].get("title") == "no quantity tells"
 
 
 def test_cells_carry_the_unrounded_value_for_sorting(table, make_result):

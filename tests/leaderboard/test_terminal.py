@@ -34,6 +34,12 @@ def test_the_whole_table_of_a_small_task(table, make_result, make_floor):
     ]
 
 
+def test_a_model_that_follows_the_other_functional_is_marked_and_explained(table, make_result):
+    lines = table(make_result("alpha", identity={"verdict": "GGA", "declared_loses": True}), make_result("beta"))
+    assert sum("r2SCAN ✗" in line for line in lines) == 1
+    assert "✗ its predictions follow the other functional than it declares" in lines
+
+
 def test_lines_fit_a_terminal_whatever_the_names_and_numbers(table, make_result, make_floor):
     long = {"name": "An extraordinarily long name of a model that nobody can remember"}
     results = [make_result(f"m{k}", 0.1234 + 7 * k, 0.00123, model=long) for k in range(6)]

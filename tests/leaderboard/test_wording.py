@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing
+from dataclasses import replace
 
 import pytest
 
@@ -13,6 +14,7 @@ from xferbench.leaderboard.wording import (
     METHODS,
     empty_sentence,
     facts,
+    follows,
     full_label,
     interval_name,
     label,
@@ -20,6 +22,7 @@ from xferbench.leaderboard.wording import (
     rank_text,
     statistic,
     subject,
+    unit_arrow,
 )
 from xferbench.metrics import METRICS
 from xferbench.results import from_json
@@ -140,3 +143,15 @@ def test_without_the_task_file_only_the_results_are_quoted(lay_out, make_result,
 def test_the_tasks_of_the_suite_have_facts_too():
     assert load_task("mini-static").bootstrap.confidence == pytest.approx(0.95)
     assert Board(sections=()).current == ()
+
+
+def test_an_arrow_points_to_what_is_better(make_result):
+    metric = make_result().metrics[-1]
+    shown = [unit_arrow(replace(metric, better=better)) for better in ("lower", "higher", "one")]
+    assert shown == ["↓", "↑", "→ 1"]
+
+
+def test_follows_is_the_verdict_and_a_mark(make_result):
+    assert follows(make_result()) == "r2SCAN"
+    assert follows(make_result(identity={"verdict": "undecided"})) == "undecided"
+    assert follows(make_result(identity={"verdict": "GGA", "declared_loses": True})) == "GGA ✗"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from xferbench.drawing.figures import POSITIONS
 from xferbench.errors import FormatError, IntegrityError, StorageError
 from xferbench.leaderboard.cards import load_cards
-from xferbench.leaderboard.figures import POSITIONS
 from xferbench.leaderboard.ranking import Entry, Ranking, rank
 from xferbench.models.spec import MODEL_ID
 from xferbench.results import read
@@ -84,6 +84,12 @@ class Board:
     def current(self) -> tuple[Section, ...]:
         """Sections of the newest version of each task."""
         return tuple(section for section in self.sections if section.current)
+
+    @property
+    def without_card(self) -> tuple[str, ...]:
+        """Ids of models that nobody has described: fine on one's own disk, not for a published board."""
+        entries = [row.entry for section in self.sections for row in section.ranking.rows]
+        return tuple(sorted({entry.model_id for entry in entries if entry.card is None and not entry.is_floor}))
 
     @property
     def earlier(self) -> tuple[Section, ...]:
@@ -163,10 +169,8 @@ def _place_problems(result: Result, path: Path) -> list[str]:
 
 
 def _card_problems(entry: Entry) -> list[str]:
-    """A model needs a card that agrees with the result."""
+    """A card must agree with the result."""
     model, card = entry.result.model, entry.card
-    if card is None and not entry.is_floor:
-        return [f"model {model.id} has no card; write models/{model.id}.toml as docs/leaderboard.md shows"]
     if card is not None and card.functional is not model.functional:
         return [
             f"the model declared {model.functional.value}, its card says {card.functional.value}; correct one of them"

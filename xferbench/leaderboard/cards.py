@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
+from xferbench.drawing.markup import is_web_address
 from xferbench.errors import FormatError
 from xferbench.models.spec import MODEL_ID
 from xferbench.records import PROPERTIES, Functional
@@ -186,14 +186,3 @@ def _link_problems(card: ModelCard) -> list[str]:
     if card.doi is not None and not DOI.fullmatch(card.doi):
         problems.append(f"doi must look like 10.1038/…, without an address in front, not {card.doi!r}")
     return problems
-
-
-def is_web_address(address: str) -> bool:
-    """Whether an address is plain ``http(s)://host…``: nothing that runs, no spaces, no quotes."""
-    if not address.isprintable() or any(character in address for character in " \"'<>\\"):
-        return False
-    try:
-        parts = urlsplit(address)
-    except ValueError:
-        return False
-    return parts.scheme in {"http", "https"} and bool(parts.netloc)

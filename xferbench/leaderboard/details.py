@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from xferbench.leaderboard.figures import SHADES, ElementError, Scale, parity, parity_scale, periodic_table, scale_for
-from xferbench.leaderboard.markup import Markup, element, join, link, relative_link
-from xferbench.leaderboard.rounding import compact, percent, show, shown_unit
+from xferbench.drawing.figures import SHADES, ElementError, Scale, parity, parity_scale, periodic_table, scale_for
+from xferbench.drawing.markup import Markup, element, join, link, relative_link
+from xferbench.drawing.rounding import compact, percent, show, shown_unit
 from xferbench.leaderboard.wording import METHODS, label, small_print
 
 if TYPE_CHECKING:

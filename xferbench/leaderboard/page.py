@@ -1,18 +1,13 @@
-"""The leaderboard as one HTML file that opens from disk: nothing is loaded, and without a script it only loses sorting.
-
-The page forbids itself everything in a content security policy: its own style, its own script by hash, nothing else. Text
-from cards and results is escaped by ``markup``; the policy is the second lock on that door.
-"""
+"""The leaderboard as one HTML file that opens from disk; without a script it only loses sorting."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from xferbench.drawing.document import document
+from xferbench.drawing.markup import Markup, element
 from xferbench.leaderboard.details import element_tables, model_details, parity_plots, provenance
-from xferbench.leaderboard.markup import Markup, element, trusted
 from xferbench.leaderboard.table import ranking_table, table_columns
 from xferbench.leaderboard.wording import (
     HOW_TO_READ,
@@ -21,6 +16,7 @@ from xferbench.leaderboard.wording import (
     facts,
     interval_name,
     label,
+    losing,
     overlap_sentence,
     subject,
 )
@@ -30,7 +26,7 @@ if TYPE_CHECKING:
 
     from xferbench.leaderboard.board import Board, Section
 
-ASSETS = Path(__file__).parent / "assets"
+SCRIPT = Path(__file__).parent / "assets" / "page.js"
 LEDE = (
     "How well machine-learning interatomic potentials reproduce energies, forces, stresses and magnetic moments across "
     "density functionals, from GGA to r²SCAN, on structures calculated with both."
@@ -49,29 +45,13 @@ BY_ELEMENT = (
 
 def render_page(board: Board) -> str:
     """The whole page; the same board gives the same bytes."""
-    script = (ASSETS / "page.js").read_text(encoding="utf-8")
-    body = element(
-        "body",
+    return document(
+        "xferbench leaderboard",
         element("a", "Skip to the tables", href="#main", class_="skip"),
         _top(board),
         element("main", *_sections(board), _reading(), id="main"),
         element("footer", element("p", _closing(board), class_="quiet")),
-        element("script", trusted(script)),
-    )
-    return f"<!doctype html>\n{element('html', _head(script), body, lang='en')}\n"
-
-
-def _head(script: str) -> Markup:
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    return element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=policy),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("title", "xferbench leaderboard"),
-        element("style", trusted((ASSETS / "page.css").read_text(encoding="utf-8"))),
+        script=SCRIPT.read_text(encoding="utf-8"),
     )
 
 
@@ -131,6 +111,8 @@ def _notes(section: Section) -> list[str]:
     brackets = f"Brackets and bars: {interval_name(section)}."
     if any(not row.entry.result.model.declared_match for row in rows):
         brackets += f" {MISMATCH}: declared for another functional than the labels."
+    if losing(section):
+        brackets += f" {losing(section)}"
     if any(row.entry.is_floor for row in rows):
         brackets += " Italics: floors, baselines without a potential and without a rank."
     logarithmic = list(dict.fromkeys(label(column.metric) for column in table_columns(section) if column.scale.log))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from xferbench.leaderboard.rounding import percent
+from xferbench.drawing.rounding import percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

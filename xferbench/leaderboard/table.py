@@ -6,17 +6,17 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from xferbench.leaderboard.figures import Scale, scale_for, whisker
-from xferbench.leaderboard.markup import Markup, element, join
-from xferbench.leaderboard.rounding import percent, show
-from xferbench.leaderboard.wording import MISMATCH, MISSING, label, small_print, statistic
+from xferbench.drawing.figures import Scale, scale_for, whisker
+from xferbench.drawing.markup import Markup, element, join
+from xferbench.drawing.rounding import percent, show
+from xferbench.leaderboard.wording import MISMATCH, MISSING, follows, label, small_print, statistic
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from xferbench.leaderboard.board import Section
     from xferbench.leaderboard.ranking import Row
-    from xferbench.results import MetricEntry
+    from xferbench.results import MetricEntry, Result
 
 STATISTICS = {"mae": "mean absolute", "rmse": "root mean square"}
 
@@ -127,6 +127,7 @@ def _headings(columns: Sequence[Column]) -> list[Markup]:
         element("th", "Rank", scope="col", class_="rank"),
         element("th", "Model", scope="col"),
         element("th", "Functional", element("small", "declared"), scope="col"),
+        element("th", "Follows", element("small", "found"), scope="col"),
         *map(_metric_heading, columns),
         element("th", "Coverage", element("small", "frames, materials"), scope="col", data_first="descending"),
     ]
@@ -162,6 +163,7 @@ def _row(row: Row, place: int, columns: Sequence[Column], anchors: dict[str, str
         element("td", _rank(row), class_="rank", data_sort=str(place)),
         element("th", name, element("small", _origin(row)), scope="row", data_sort=entry.name),
         element("td", *_functional(row), data_sort=result.model.functional.value),
+        element("td", follows(result), title=_evidence(result), data_sort=result.identity.verdict),
         *[_cell(result.metric(column.metric.key), column) for column in columns],
         element("td", percent(result.coverage), element("small", _counted(row)), data_sort=repr(result.coverage)),
         class_="floor" if entry.is_floor else None,
@@ -187,7 +189,7 @@ def _origin(row: Row) -> str:
     if row.shortfall:
         return row.shortfall
     if card is None:
-        return "floor" if row.entry.is_floor else ""
+        return "floor" if row.entry.is_floor else "no card"
     parent = f"from {card.base_model}" if card.base_model is not None else ""
     return " · ".join(filter(None, [", ".join(card.training_sets), parent]))
 
@@ -198,6 +200,16 @@ def _functional(row: Row) -> list[Markup | str]:
         return [model.functional.value]
     mark = element("span", MISMATCH, class_="mark", aria_label="not the functional of the task", role="img")
     return [model.functional.value, " ", mark]
+
+
+def _evidence(result: Result) -> str:
+    """λ of each quantity that has one: what the verdict rests on."""
+    known = [
+        f"{entry.quantity} λ = {show(entry.value, entry.ci_low, entry.ci_high, '1')}"
+        for entry in result.identity.entries
+        if entry.value is not None
+    ]
+    return "; ".join(known) or "no quantity tells"
 
 
 def _cell(metric: MetricEntry | None, column: Column) -> Markup:

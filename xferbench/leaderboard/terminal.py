@@ -6,9 +6,18 @@ from dataclasses import dataclass
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
+from xferbench.drawing.rounding import Shown, show
 from xferbench.leaderboard.ranking import Entry, rank
-from xferbench.leaderboard.rounding import Shown, show
-from xferbench.leaderboard.wording import MISMATCH, MISSING, full_label, label, overlap_sentence, statistic, unit_arrow
+from xferbench.leaderboard.wording import (
+    LOSES,
+    MISMATCH,
+    MISSING,
+    full_label,
+    label,
+    overlap_sentence,
+    statistic,
+    unit_arrow,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -112,7 +121,10 @@ def _name(row: Row) -> str:
 
 def _functional(row: Row) -> str:
     model = row.entry.result.model
-    return model.functional.value + ("" if model.declared_match else f" {MISMATCH}")
+    marks = ("" if model.declared_match else f" {MISMATCH}") + (
+        f" {LOSES}" if row.entry.result.identity.declared_loses else ""
+    )
+    return model.functional.value + marks
 
 
 def _values(rows: Sequence[Row], key: str) -> tuple[str, ...]:
@@ -141,6 +153,8 @@ def _remarks(ranking: Ranking, task: Task, shown: int) -> list[str]:
         remarks.append("· floor: a baseline without a potential, not ranked")
     if any(not entry.result.model.declared_match for entry in entries):
         remarks.append(f"{MISMATCH} made for another functional than the labels")
+    if any(entry.result.identity.declared_loses for entry in entries):
+        remarks.append(f"{LOSES} its predictions follow the other functional than it declares")
     if any(entry.result.counts.limit is not None for entry in entries):
         remarks.append("a trial on some of the frames (--limit): compares with no other result")
     remarks += [f"{_place(row)} {_name(row)}: not ranked, {row.shortfall}" for row in ranking.unranked]

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from xferbench.leaderboard.rounding import shown_unit
+from xferbench.drawing.rounding import shown_unit
 
 if TYPE_CHECKING:
     from xferbench.leaderboard.board import Section
     from xferbench.leaderboard.ranking import Ranking, Row
-    from xferbench.results import MetricEntry
+    from xferbench.results import MetricEntry, Result
 
 MISSING = "—"
 MISMATCH = "≠"
+LOSES = "✗"
 FEW_PAIRS = 4
+ARROWS = {"lower": "↓", "higher": "↑", "one": "→ 1"}
 
 HOW_TO_READ = {
     "Rank": (
@@ -37,6 +39,11 @@ HOW_TO_READ = {
     "Functional": (
         f"What the model says it reproduces. {MISMATCH} marks a model made for another functional than the labels of the task; "
         "it is ranked all the same, because the distance is what the task measures."
+    ),
+    "Follows": (
+        "The functional whose labels the predictions follow, found by comparing energies, forces and stresses with the labels of "
+        f"both functionals, whatever the model declares; undecided where the intervals allow either. {LOSES} marks a model that "
+        "follows the other functional than it declares: a wrong head, or weights before the transfer. See `docs/identity.md`."
     ),
     "Coverage": (
         "The fraction of frames with a prediction. Results that are not complete are listed below the others, without a rank."
@@ -79,7 +86,19 @@ def small_print(metric: MetricEntry) -> str:
 
 def unit_arrow(metric: MetricEntry) -> str:
     """``meV/atom ↓``: the shown unit and the direction of better."""
-    return f"{shown_unit(metric.unit)} {'↓' if metric.better == 'lower' else '↑'}".strip()
+    return f"{shown_unit(metric.unit)} {ARROWS[metric.better]}".strip()
+
+
+def follows(result: Result) -> str:
+    """``r2SCAN``, ``GGA`` or ``undecided``, marked if the model declares the other."""
+    return result.identity.verdict + (f" {LOSES}" if result.identity.declared_loses else "")
+
+
+def losing(section: Section) -> str:
+    """What the mark of ``follows`` means, if a row of the section has it."""
+    if not any(row.entry.result.identity.declared_loses for row in section.ranking.rows):
+        return ""
+    return f"{LOSES}: its predictions follow the other functional than it declares."
 
 
 def full_label(metric: MetricEntry) -> str:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xferbench.leaderboard.markup import Markup, element, join, link, relative_link, trusted
+from xferbench.drawing.markup import Markup, element, is_web_address, join, link, relative_link, trusted
 
 HOSTILE = "<script>alert('x')</script>"
 
@@ -99,3 +99,17 @@ def test_any_text_comes_back_as_it_went_in(text):
     assert reader.tags == ["p"]
     assert reader.text == text.replace("\r\n", "\n").replace("\r", "\n") or reader.text == text
     assert reader.attributes == [("title", text)]
+
+
+@pytest.mark.parametrize("address", ["https://example.org", "http://example.org/a?b=1&c=2#d"])
+def test_web_addresses_are_recognised(address):
+    assert is_web_address(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["", "example.org", "ftp://example.org", "javascript://example.org", "data:text/html,x", "https://", "https://[",
+     'https://e.org/"x', "https://e.org/<b>", "https://e.org/a b", "https://e.org/\n", "HTTPS:example"],
+)  # fmt: skip
+def test_what_is_not_a_plain_web_address_is_not_taken_for_one(address):
+    assert not is_web_address(address)

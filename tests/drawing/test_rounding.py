@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xferbench.leaderboard.rounding import MAX_DECIMALS, compact, fixed, percent, scaled, show, shown_unit
+from xferbench.drawing.rounding import MAX_DECIMALS, compact, fixed, percent, scaled, show, shown_unit
 from xferbench.units import EV_PER_A3_IN_GPA, RENDERED
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from html import escape
-from urllib.parse import quote
-
-from xferbench.leaderboard.cards import is_web_address
+from urllib.parse import quote, urlsplit
 
 VOID = frozenset({"br", "hr", "input", "link", "meta"})
 SHAPES = frozenset({"circle", "line", "path", "rect"})
@@ -18,7 +16,7 @@ class Markup(str):
 
 
 def trusted(text: str) -> Markup:
-    """Mark text from our own source files as markup. Never call it on anything read from a card or a result."""
+    """Mark text from our own source files as markup. Never call it on anything read from a file of data."""
     return Markup(text)
 
 
@@ -54,6 +52,17 @@ def link(address: str, *children: str | None, **attributes: str | None) -> Marku
 def relative_link(path: str, *children: str | None, **attributes: str | bool | None) -> Markup:
     """An anchor to a file beside the page, percent-encoded so that no path can turn into another address."""
     return element("a", *children, href=f"./{quote(path)}", **attributes)
+
+
+def is_web_address(address: str) -> bool:
+    """Whether an address is plain ``http(s)://host…``: nothing that runs, no spaces, no quotes."""
+    if not address.isprintable() or any(character in address for character in " \"'<>\\"):
+        return False
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.netloc)
 
 
 def _attribute(name: str, value: str | float | bool | None) -> str:

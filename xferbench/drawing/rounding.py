@@ -1,4 +1,4 @@
-"""Numbers for the eye. The leaderboard is the only place that rounds, and this module is where it happens.
+"""Numbers for the eye: the only module that rounds, for tables and pages; files keep full precision.
 
 A value with an interval is shown with as many decimals as its interval justifies: two significant digits of the half
 width. A value without one is shown with three significant digits.

@@ -11,8 +11,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from xferbench.leaderboard.markup import Markup, element, join
-from xferbench.leaderboard.rounding import compact, fixed
+from xferbench.drawing.markup import Markup, element, join
+from xferbench.drawing.rounding import compact, fixed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -124,7 +124,15 @@ def parity_scale(labels: Iterable[float]) -> Scale:
     return Scale(low=low - margin, high=high + margin, log=False)
 
 
-def parity(points: Sequence[tuple[float, float]], scale: Scale, *, title: str, unit: str) -> Markup:
+def parity(
+    points: Sequence[tuple[float, float]],
+    scale: Scale,
+    *,
+    title: str,
+    unit: str,
+    across: str = "DFT",
+    up: str = "model",
+) -> Markup:
     """Prediction (upwards) against label (rightwards), with the diagonal.
 
     Args:
@@ -132,6 +140,8 @@ def parity(points: Sequence[tuple[float, float]], scale: Scale, *, title: str, u
         scale: Of both axes. Predictions outside are drawn on the frame in another colour and counted in words.
         title: What is compared; read out by screen readers and shown above.
         unit: Of both axes, in words.
+        across: What is on the axis to the right.
+        up: What is on the axis upwards.
     """
     left, top, side = 52, 22, 188
 
@@ -151,10 +161,10 @@ def parity(points: Sequence[tuple[float, float]], scale: Scale, *, title: str, u
         element("path", class_="diagonal", d=f"M{left} {top + side}L{left + side} {top}"),
         element("path", class_="points", d="".join(spot(*point) for point in inside)) if inside else None,
         element("path", class_="points off", d="".join(spot(*point) for point in outside)) if outside else None,
-        element("text", f"DFT, {unit}", class_="axis", x=left + side / 2, y=top + side + 32, text_anchor="middle"),
+        element("text", f"{across}, {unit}", class_="axis", x=left + side / 2, y=top + side + 32, text_anchor="middle"),
         element(
             "text",
-            "model",
+            up,
             class_="axis",
             transform=f"translate(11 {top + side / 2}) rotate(-90)",
             text_anchor="middle",
@@ -162,7 +172,7 @@ def parity(points: Sequence[tuple[float, float]], scale: Scale, *, title: str, u
         class_="parity",
         role="img",
         viewBox=f"0 0 {left + side + 8} {top + side + 38}",
-        aria_label=", ".join(filter(None, [f"{title}: model against DFT, {len(points)} points, {unit}", missing])),
+        aria_label=", ".join(filter(None, [f"{title}: {up} against {across}, {len(points)} points, {unit}", missing])),
     )
 
 
@@ -214,7 +224,7 @@ def periodic_table(cells: Mapping[str, ElementError], scale: Scale, *, unit: str
         unit: As stored; values are shown rounded in its rendered unit.
         title: Read out by screen readers before the values.
     """
-    width, height, rows = 44, 50, _rows_shown(cells)
+    width, height, rows = 44, 50, rows_shown(cells)
     drawn = [
         _cell(symbol, cells.get(symbol), scale, unit=unit, x=column * width, y=rows[row] * height)
         for symbol, (row, column) in POSITIONS.items()
@@ -236,7 +246,7 @@ def shade(value: float, scale: Scale) -> int:
     return min(int(scale.fraction(value) * SHADES), SHADES - 1)
 
 
-def _rows_shown(cells: Iterable[str]) -> dict[int, float]:
+def rows_shown(cells: Iterable[str]) -> dict[int, float]:
     """Row of ``POSITIONS`` -> row of the drawing: periods to the last one with data, then f-block rows with data."""
     known = {POSITIONS[symbol][0] for symbol in cells if symbol in POSITIONS}
     f_block = sorted(row for row in known if row >= 7)

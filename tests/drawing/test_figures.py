@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xferbench.leaderboard.figures import (
+from xferbench.drawing.figures import (
     POSITIONS,
     SHADES,
     ElementError,

@@ -1,0 +1,95 @@
+"""Pairs become columns: per atom, in order, what is missing counted with its reason."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xferbench.analysis.columns import collect, reduced_formula
+from xferbench.errors import DataError
+from xferbench.records import Functional, Geometry
+
+
+def test_energies_are_per_atom_and_the_gap_is_r2scan_minus_gga(make_pair, columns_of):
+    columns = columns_of([make_pair("a", [11, 17], -3.0, -4.5), make_pair("b", [11], -1.0, -1.25)])
+    np.testing.assert_allclose(columns.gga, [-3.0, -1.0])
+    np.testing.assert_allclose(columns.r2scan, [-4.5, -1.25])
+    np.testing.assert_allclose(columns.gap, [-1.5, -0.25])
+
+
+def test_names_and_compositions_stand_beside_them(make_pair):
+    pairs = [make_pair("a", [17, 11, 11, 17], -3.0, -4.5, material="salt", functional=Functional.PBE_U)]
+    columns = collect(pairs, {"salt": "val"})
+    assert (columns.pair_ids, columns.material_ids, columns.splits) == (["a"], ["salt"], ["val"])
+    assert (columns.functionals, columns.formulas) == (["PBE+U"], ["Cl1Na1"])
+    assert len(columns) == 1
+
+
+def test_a_missing_energy_is_nan_and_counted_with_its_side(make_pair, columns_of):
+    columns = columns_of(
+        [make_pair("a", [11], None, -1.0), make_pair("b", [11], -1.0, None), make_pair("c", [11], -1, -2)]
+    )
+    assert columns.has("energy").tolist() == [False, False, True]
+    assert np.isnan(columns.gap).tolist() == [True, True, False]
+    assert columns.missing("energy") == {"no label from PBE": 1, "no label from r2SCAN": 1}
+
+
+def test_a_missing_label_of_one_quantity_does_not_touch_the_others(make_pair, columns_of):
+    columns = columns_of([make_pair("a", [11], -1, -2, forces=([[1, 0, 0]], [[1, 0, 0]]), stress=(np.eye(3), None))])
+    assert columns.has("forces").all()
+    assert columns.missing("stress") == {"no label from r2SCAN": 1}
+    assert columns.missing("magmoms") == {"no label from PBE and r2SCAN": 1}
+    assert not columns.sums["stress"].any()
+
+
+def test_other_geometries_have_energies_to_compare_and_nothing_else(make_pair, columns_of):
+    pair = make_pair("a", [11], -1, -2, forces=([[1, 0, 0]], [[1, 0, 0]]))
+    columns = columns_of([replace(pair, geometry=Geometry.SAME_MATERIAL)])
+    assert columns.has("energy").all()
+    assert columns.missing("forces") == {"the two geometries differ": 1}
+
+
+def test_corrections_are_noticed_not_applied(make_pair, columns_of):
+    pair = make_pair("a", [11], -1.0, -2.0)
+    columns = columns_of([pair, replace(pair, gga=replace(pair.gga, correction=-0.6))])
+    assert columns.corrected.tolist() == [False, True]
+    np.testing.assert_allclose(columns.gga, [-1.0, -1.0])
+
+
+def test_labels_of_different_shapes_are_refused(make_pair, columns_of):
+    pair = make_pair("a", [11, 17], -1, -2, forces=([[1, 0, 0]] * 2, [[1, 0, 0]]))
+    with pytest.raises(DataError, match=r"forces of pair a have shapes \(2, 3\) and \(1, 3\)"):
+        columns_of([pair])
+
+
+def test_no_pairs_are_an_error():
+    with pytest.raises(DataError, match="no pairs"):
+        collect([], {})
+
+
+def test_taking_rows_takes_them_from_every_column(springs):
+    rows = np.array(springs.splits) == "test"
+    part = springs.take(rows)
+    assert len(part) == rows.sum()
+    assert set(part.splits) == {"test"}
+    np.testing.assert_array_equal(part.gap, springs.gap[rows])
+    np.testing.assert_array_equal(part.sums["forces"], springs.sums["forces"][rows])
+    assert [len(item) for item in part.numbers] == [len(n) for n, row in zip(springs.numbers, rows, strict=True) if row]
+    assert part.missing("magmoms") != springs.missing("magmoms")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "formula"),
+    [([3], "Li1"), ([8, 26, 26, 8, 8], "Fe2O3"), ([1, 8, 1, 1, 8, 1], "H2O1"), ([6, 6, 6], "C1")],
+)
+def test_reduced_formulas(numbers, formula):
+    assert reduced_formula(np.array(numbers)) == formula
+
+
+@given(st.lists(st.integers(1, 94), min_size=1, max_size=6), st.integers(1, 4))
+def test_copies_and_order_do_not_change_a_reduced_formula(numbers, copies):
+    assert reduced_formula(np.array(sorted(numbers) * copies)) == reduced_formula(np.array(numbers))

@@ -1,0 +1,32 @@
+"""The analysis as JSON."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from xferbench.analysis.content import settled
+from xferbench.storage import to_json
+
+
+def test_json_has_every_statistic(found):
+    data = json.loads(to_json(found.to_json()))
+    assert set(data["statistics"]) == set(found.tables)
+    pearson = next(item for item in data["statistics"]["energy/raw"]["estimates"] if item["name"] == "pearson")
+    assert pearson["value"] == pytest.approx(found.find("energy/raw", "pearson").value, abs=1e-9)
+    assert [row["symbol"] for row in data["elements"]] == ["Li", "O", "Mg", "Cl"]
+    assert data["dataset"]["fingerprint"] == found.source.fingerprint
+    assert data["counts"]["pairs"] == 42
+
+
+def test_unknown_statistics_are_key_errors(found):
+    with pytest.raises(KeyError, match="nothing"):
+        found.find("energy/raw", "nothing")
+    with pytest.raises(KeyError, match="energy/none"):
+        found.find("energy/none", "pearson")
+
+
+def test_digits_that_depend_on_the_order_of_sums_are_cut():
+    assert settled({"a": [0.1 + 0.2, -1e-17], "b": ("x", None, 3)}) == {"a": [0.3, 0.0], "b": ["x", None, 3]}
+    assert str(settled(-1e-17)) == "0.0"

@@ -1,0 +1,104 @@
+"""The page: one valid file that loads nothing, in all states of the data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from xferbench.analysis import wording
+from xferbench.analysis.page import PAGE_STYLE, SECTIONS, render_page
+
+LOADING = {"src", "srcset", "data", "action", "formaction", "poster", "xlink:href", "background"}
+
+
+def words(node):
+    return " ".join("".join(node.itertext()).split())
+
+
+def test_the_page_is_balanced_and_its_links_lead_to_its_sections(found, html):
+    tree = html(render_page(found))
+    ids = [node.get("id") for node in tree.iter() if node.get("id")]
+    assert len(set(ids)) == len(ids)
+    targets = [node.get("href") for node in tree.iter("a")]
+    assert targets == ["#main", *[f"#{name}" for name in SECTIONS]]
+    assert {target[1:] for target in targets} <= set(ids)
+    assert tree.find("html").get("lang") == "en"
+
+
+def test_nothing_is_loaded_and_no_script_runs(found, html):
+    tree = html(render_page(found))
+    assert [(node.tag, name) for node in tree.iter() for name in node.attrib if name in LOADING] == []
+    assert not {"script", "link", "img", "iframe", "object", "embed", "use", "image"} & {n.tag for n in tree.iter()}
+    policy = next(node.get("content") for node in tree.iter("meta") if node.get("http-equiv"))
+    assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'")
+    assert "script-src" not in policy
+    assert "url(" not in PAGE_STYLE
+    assert "</style" not in PAGE_STYLE
+
+
+def test_there_are_no_inline_handlers_or_styles(found, html):
+    names = {name for node in html(render_page(found)).iter() for name in node.attrib}
+    assert not {name for name in names if name.startswith("on") or name == "style"}
+
+
+def test_every_statistic_is_on_the_page(found, html):
+    text = words(html(render_page(found)))
+    for table in found.tables.values():
+        for item in table.estimates:
+            assert item.title in text or table.key == "importance"
+    for sentence in (*wording.energy_sentences(found), wording.composition_sentence(found), *wording.left_out(found)):
+        assert " ".join(sentence.split()) in text
+
+
+def test_tables_have_captions_and_header_cells(found, html):
+    for table in html(render_page(found)).iter("table"):
+        assert words(table.find("caption"))
+        assert {node.get("scope") for node in table.iter("th")} == {"col", "row"}
+        widths = {len(list(row)) for row in table.iter("tr")}
+        assert len(widths) == 1
+
+
+def test_wide_content_scrolls_by_itself(found, html):
+    tree = html(render_page(found))
+    scrollers = [node for node in tree.iter("div") if node.get("class") == "scroll"]
+    inside = {id(node) for scroller in scrollers for node in scroller.iter()}
+    wide = [node for node in tree.iter() if node.tag == "table" or node.get("class") == "ptable"]
+    assert wide
+    assert all(id(node) in inside for node in wide)
+    assert all(node.get("tabindex") == "0" and node.get("aria-label") for node in scrollers)
+
+
+def test_figures_can_be_read_out(found, html):
+    figures = [node for node in html(render_page(found)).iter("svg") if node.get("aria-hidden") != "true"]
+    assert len(figures) == 5
+    assert all(node.get("role") == "img" and node.get("aria-label") for node in figures)
+
+
+def test_names_cannot_become_markup(hostile, html):
+    text = render_page(hostile)
+    assert "<script>" not in text
+    assert "<script>alert(1)</script>" in words(html(text))
+
+
+def test_a_data_set_without_anything_to_show_still_gives_a_page(found, html):
+    nothing = {
+        key: replace(table, estimates=tuple(replace(item, value=None, reason="why") for item in table.estimates))
+        for key, table in found.tables.items()
+    }
+    nothing["energy/raw"] = replace(nothing["energy/raw"], estimates=())
+    columns = replace(found.columns, gga=found.columns.gga * float("nan"))
+    missing = {name: {"no label from PBE": 42} for name in ("energy", "forces", "stress", "magmoms")}
+    bare = replace(
+        found,
+        tables=nothing,
+        elements=(),
+        spread={},
+        columns=columns,
+        counts=replace(found.counts, missing=missing),
+    )
+    text = words(html(render_page(bare)))
+    assert "No pair has both energies." in text
+    assert "Nothing to compare: 42 pairs, no label from PBE." in text
+
+
+def test_the_same_analysis_gives_the_same_bytes(found):
+    assert render_page(found) == render_page(found)

@@ -1,0 +1,62 @@
+"""The Markdown report: all numbers, nothing hostile."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from xferbench.analysis import wording
+from xferbench.analysis.figures import figures
+from xferbench.analysis.report import ENERGIES, LABELS, reference, render_report
+from xferbench.analysis.tables import written
+
+
+def test_every_statistic_is_in_the_report(found):
+    text = render_report(found)
+    for key in (*ENERGIES, *LABELS, "composition"):
+        for item in found.tables[key].estimates:
+            assert written(item) in text, (key, item.name)
+    for row in found.elements:
+        assert f"| {row.symbol} | {row.n_pairs} | {row.n_materials} |" in text
+
+
+def test_rows_have_as_many_cells_as_their_head(found):
+    for block in re.findall(r"(?:^\|.*\n)+", render_report(found), flags=re.MULTILINE):
+        widths = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
+        assert len(widths) == 1, block
+
+
+def test_every_image_is_a_figure_that_is_written(found):
+    linked = re.findall(r"!\[.*?\]\(figures/(.+?)\.svg\)", render_report(found))
+    assert sorted(linked) == sorted(figures(found))
+
+
+def test_names_cannot_become_markup(hostile):
+    assert "<script>" not in render_report(hostile)
+
+
+def test_missing_parts_are_said_not_shown(found):
+    stress = replace(
+        found.tables["stress"],
+        estimates=tuple(replace(item, value=None, reason="why") for item in found.tables["stress"].estimates),
+    )
+    bare = replace(
+        found,
+        elements=(),
+        spread={},
+        counts=replace(found.counts, missing={**found.counts.missing, "stress": {"no label from PBE": 42}}),
+        tables={
+            **found.tables,
+            "stress": stress,
+            **{key: replace(found.tables[key], estimates=()) for key in ENERGIES},
+        },
+    )
+    text = render_report(bare)
+    assert "Stress: Nothing to compare: 42 pairs, no label from PBE." in text
+    assert wording.energy_sentences(bare)[0] in text
+    assert "elements.svg" not in text
+
+
+def test_references_have_a_real_minus_and_three_decimals():
+    assert reference(-1.23456) == "−1.235"
+    assert reference(None) == "–"

@@ -1,0 +1,46 @@
+"""Everything an analysis writes into its directory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from xferbench.analysis.figures import STYLE, figures
+from xferbench.analysis.page import render_page
+from xferbench.analysis.report import render_report
+from xferbench.analysis.tables import elements_csv, pairs_csv, statistics_csv
+from xferbench.drawing.document import standalone
+from xferbench.storage import to_json, write_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from xferbench.analysis.content import Analysis
+
+
+def files(analysis: Analysis) -> dict[str, str]:
+    """Path within the directory -> text; the same analysis gives the same bytes."""
+    drawn = {f"figures/{name}.svg": standalone(figure, STYLE) for name, figure in figures(analysis).items()}
+    return {
+        "analysis.json": to_json(analysis.to_json()),
+        "statistics.csv": statistics_csv(analysis),
+        "elements.csv": elements_csv(analysis),
+        "pairs.csv": pairs_csv(analysis),
+        **drawn,
+        "README.md": render_report(analysis),
+        "index.html": render_page(analysis),
+    }
+
+
+def write(analysis: Analysis, directory: Path) -> list[Path]:
+    """Write all files; others in the directory stay.
+
+    Returns:
+        What was written, the page last.
+
+    Raises:
+        StorageError: The disk refuses.
+    """
+    content = files(analysis)
+    for name, text in content.items():
+        write_text(directory / name, text)
+    return [directory / name for name in content]

@@ -1,0 +1,12 @@
+"""Figures and pages as text: what the leaderboard and the analysis of a data set are drawn with.
+
+| module | holds |
+|---|---|
+| ``markup`` | HTML and SVG in which nothing foreign becomes markup |
+| ``markdown`` | the same for Markdown |
+| ``rounding`` | numbers for the eye |
+| ``figures`` | scales, ticks, dot and whisker, parity plot, periodic table |
+| ``document`` | a page of its own: one style, one policy, nothing loaded |
+
+No plotting package and no script is needed; the same numbers give the same bytes.
+"""

@@ -1,0 +1,106 @@
+"""Push a data set directory to the Hugging Face Hub, after verifying every byte of it.
+
+The token is the one ``huggingface_hub`` finds by itself, in ``HF_TOKEN`` or from ``hf auth login``; it is never read or
+printed here. What the manifest does not vouch for is not uploaded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from xferbench import dataset as datasets
+from xferbench.dataset.layout import MANIFEST
+from xferbench.errors import StorageError, UsageError
+from xferbench.storage import disk_errors
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from xferbench.dataset import Dataset
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """What was, or with ``dry_run`` would be, uploaded.
+
+    Attributes:
+        address: Of the data set on the Hub.
+        files: Path in the repository -> bytes, sorted.
+        uploaded: False for a trial.
+    """
+
+    repo_id: str
+    address: str
+    files: dict[str, int]
+    uploaded: bool
+
+
+def publish_dataset(directory: Path, repo_id: str, *, private: bool = False, dry_run: bool = False) -> Published:
+    """Verify a data set directory and upload it as one commit.
+
+    Args:
+        directory: Made by ``xferbench prepare``.
+        repo_id: ``owner/name``; made if it does not exist.
+        private: Make a new repository private; an existing one stays what it is.
+        dry_run: Verify and list only; the network is not used.
+
+    Raises:
+        IntegrityError: The directory is not what its manifest says.
+        UsageError: The name is no repository, or the network is forbidden.
+        StorageError: The Hub refuses: no token, no right to write, no connection.
+    """
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+    try:
+        validate_repo_id(repo_id)
+    except HFValidationError as error:
+        raise UsageError(f"{repo_id!r} is no repository of the Hub; write owner/name") from error
+    if "/" not in repo_id:
+        raise UsageError(f"{repo_id!r} does not say whose repository it is; write owner/name")
+    datasets.verify(directory)
+    data = datasets.Dataset.open(directory)
+    files = sizes(data)
+    if not dry_run:
+        _upload(data, repo_id, list(files), private=private)
+    address = f"https://huggingface.co/datasets/{repo_id}"
+    return Published(repo_id=repo_id, address=address, files=files, uploaded=not dry_run)
+
+
+def sizes(data: Dataset) -> dict[str, int]:
+    """Path -> bytes of the manifest and everything it vouches for."""
+    names = sorted([*data.manifest["files"], MANIFEST])
+    with disk_errors("read", data.directory):
+        return {name: (data.directory / name).stat().st_size for name in names}
+
+
+def _upload(data: Dataset, repo_id: str, names: list[str], *, private: bool) -> None:
+    if datasets.is_offline():
+        raise UsageError(
+            "HF_HUB_OFFLINE or XFERBENCH_OFFLINE is set, and publishing needs the network; unset it, or add --dry-run"
+        )
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError is that of its HTTP library
+        HfHubHTTPError,
+        HTTPError,
+        LocalTokenNotFoundError,
+    )
+
+    api = HfApi()
+    try:
+        api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
+        api.upload_folder(
+            repo_id=repo_id,
+            folder_path=data.directory,
+            repo_type="dataset",
+            allow_patterns=names,
+            commit_message=f"{data.name} {data.version}, {data.fingerprint}",
+        )
+    except LocalTokenNotFoundError as error:
+        raise StorageError("the Hub wants a token; set HF_TOKEN or run `hf auth login`") from error
+    except (HfHubHTTPError, HTTPError, OSError) as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise StorageError(
+            f"the Hub refused {repo_id}: {reason[0]}; check the name, the token's right to write, and the connection"
+        ) from error
