@@ -76,21 +76,23 @@ class Reference:
         return {"energy": float(found["e"]), "forces": found["f"], "stress": stress, "magmoms": found["m"]}
 
 
-def structures(n: int, elements: Sequence[int]) -> list[Atoms]:
-    """A mixture: the embedded data set, MPtrj-like, small, awkward and some of 150 to 200 atoms."""
+def structures(n: int, elements: Sequence[int]) -> dict[str, list[Atoms]]:
+    """A fifth from the embedded data set; the rest random: MPtrj-like, small, awkward and some of 150 to 200 atoms."""
     from xferbench.sources import mini
 
     own = [frame.atoms() for frame in mini.load().frames][: n // 5]
     rng = np.random.default_rng(4)
     large = [crystal(rng, int(rng.integers(150, 200)), elements=elements) for _ in range(max(1, n // 200))]
     rest = n - len(own) - len(large)
-    return [
-        *own,
-        *large,
-        *mptrj_like(rest // 3, seed=10, elements=elements),
-        *awkward(rest // 3, seed=11, elements=elements),
-        *small(rest - 2 * (rest // 3), seed=12, elements=elements),
-    ]
+    return {
+        "embedded": own,
+        "random": [
+            *large,
+            *mptrj_like(rest // 3, seed=10, elements=elements),
+            *awkward(rest // 3, seed=11, elements=elements),
+            *small(rest - 2 * (rest // 3), seed=12, elements=elements),
+        ],
+    }
 
 
 def deviations(a: dict[str, Any], b: dict[str, Any]) -> dict[str, float]:
@@ -98,42 +100,42 @@ def deviations(a: dict[str, Any], b: dict[str, Any]) -> dict[str, float]:
     return {name: float(np.abs(np.asarray(a[name]) - np.asarray(b[name])).max()) for name in LIMITS}
 
 
-def compare(variant: str, n: int) -> dict[str, Any]:
-    """Deviations over ``n`` structures.
+def compare(variant: str, n: int) -> list[dict[str, Any]]:
+    """Deviations over ``n`` structures, one result for each group of them.
 
     Returns:
         ``engine-chgnet``, ``engine-double``, ``chgnet-double`` (single against double precision) and ``double`` (engine
-        against chgnet, both double): quantity -> maximum, median, share beyond the limit.
+        against chgnet, both double): quantity -> maximum, median, number beyond the limit.
     """
     elements = R2SCAN_ELEMENTS if variant == "r2scan" else ELEMENTS
-    single, double = (load_engine(variant, dtype=dtype, isolated="allow") for dtype in ("float32", "float64"))
-    chgnet, chgnet_double = Reference(variant, torch.float32), Reference(variant, torch.float64)
-    crystals = structures(n, elements)
-    rows: dict[str, list[dict[str, float]]] = {}
-    skipped: list[str] = []
-    for start in range(0, len(crystals), 64):
-        part = crystals[start : start + 64]
-        for atoms, a, b in zip(part, single.predict(part), double.predict(part), strict=True):
-            try:
-                c, d = chgnet.predict(atoms), chgnet_double.predict(atoms)
-            except ValueError as error:
-                # an isolated atom, which the converter refuses
-                skipped.append(str(error))
-                continue
-            ours, exact = (_in_reference_units(result, len(atoms)) for result in (a, b))
-            for name, pair in {
-                "engine-chgnet": (ours, c),
-                "engine-double": (ours, exact),
-                "chgnet-double": (c, exact),
-                "double": (exact, d),
-            }.items():
-                rows.setdefault(name, []).append(deviations(*pair))
-    return {
-        "variant": variant,
-        "structures": len(crystals) - len(skipped),
-        "isolated": len(skipped),
-        **{name: _summary(found) for name, found in rows.items()},
-    }
+    engines = [load_engine(variant, dtype=dtype, isolated="allow") for dtype in ("float32", "float64")]
+    references = [Reference(variant, dtype) for dtype in (torch.float32, torch.float64)]
+    results = []
+    for group, crystals in structures(n, elements).items():
+        rows: dict[str, list[dict[str, float]]] = {}
+        isolated = 0
+        for start in range(0, len(crystals), 64):
+            part = crystals[start : start + 64]
+            for atoms, *found in zip(part, *(engine.predict(part) for engine in engines), strict=True):
+                try:
+                    chgnet, chgnet_double = (reference.predict(atoms) for reference in references)
+                except ValueError:
+                    # an isolated atom, which the converter refuses
+                    isolated += 1
+                    continue
+                ours, double = (_in_reference_units(result, len(atoms)) for result in found)
+                pairs = {
+                    "engine-chgnet": (ours, chgnet),
+                    "engine-double": (ours, double),
+                    "chgnet-double": (chgnet, double),
+                    "double": (double, chgnet_double),
+                }
+                for name, pair in pairs.items():
+                    rows.setdefault(name, []).append(deviations(*pair))
+        summaries = {name: _summary(deviation) for name, deviation in rows.items()}
+        counts = {"structures": len(crystals) - isolated, "isolated": isolated}
+        results.append({"variant": variant, "group": group, **counts, **summaries})
+    return results
 
 
 def _in_reference_units(result: dict[str, Any], n_atoms: int) -> dict[str, Any]:
@@ -160,7 +162,7 @@ def main() -> None:
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
     sizes = {"0.3.0": arguments.structures, "0.2.0": arguments.structures // 5, "r2scan": arguments.structures // 5}
-    print(json.dumps([compare(variant, n) for variant, n in sizes.items()], indent=1))
+    print(json.dumps([result for variant, n in sizes.items() for result in compare(variant, n)], indent=1))
 
 
 if __name__ == "__main__":

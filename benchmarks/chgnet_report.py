@@ -45,7 +45,9 @@ def parity(found: Any) -> str:  # noqa: ANN401 - JSON
     for result in found:
         for quantity, unit in UNITS.items():
             cells = [f"{result[pair][quantity]['max']:.0e} ({result[pair][quantity]['beyond']})" for pair in pairs]
-            rows.append([f"{result['variant']}, {result['structures']}", f"{quantity}, {unit}", *cells])
+            rows.append(
+                [f"{result['variant']}, {result['structures']} {result['group']}", f"{quantity}, {unit}", *cells]
+            )
     head = ["weights, structures", "quantity", "engine - chgnet", "engine - double", "chgnet - double", "both double"]
     return table(head, rows)
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xferbench import pairing
-from xferbench.pairing import displacements, pair
-from xferbench.records import Frame, Functional, Geometry
+from xferbench.pairing import displacements, judge, pair
+from xferbench.records import Drop, Frame, Functional, Geometry
 
 SAME, MATERIAL = Geometry.SAME_GEOMETRY, Geometry.SAME_MATERIAL
 
@@ -233,3 +233,15 @@ def test_displacements_agree_with_ase_for_atoms_near_an_image(seed):
 def test_every_reason_is_explained_once():
     constants = {value for name, value in vars(pairing).items() if name.isupper() and isinstance(value, str)}
     assert constants == set(pairing.REASONS)
+
+
+def test_one_group_is_judged_as_in_the_whole():
+    gga, r2scan = partners()
+    verdict = judge([r2scan, gga], SAME, frozenset())
+    assert (verdict.gga, verdict.r2scan, verdict.geometry) == (gga, r2scan, SAME)
+    assert judge([gga], SAME, frozenset()) == Drop(record_id="p", reason=pairing.NO_PARTNER, detail="only p-PBE")
+    assert judge([gga, r2scan], SAME, {"p-PBE"}).reason == pairing.DUPLICATE_ID
+
+
+def test_numbers_in_two_dimensions_are_a_wrong_shape():
+    assert only_drop(partners(numbers=np.array([[11], [17]]))).reason == pairing.WRONG_SHAPE

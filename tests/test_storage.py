@@ -24,6 +24,7 @@ from xferbench.storage import (
     sha256,
     to_json,
     write_bytes,
+    write_chunks,
     write_json,
     write_text,
 )
@@ -162,6 +163,24 @@ class TestFiles:
     def test_the_hash_is_that_of_the_bytes(self, tmp_path):
         (tmp_path / "a").write_bytes(b"abc" * 100_000)
         assert sha256(tmp_path / "a") == "sha256:" + hashlib.sha256(b"abc" * 100_000).hexdigest()
+
+
+class TestWriteChunks:
+    def test_chunks_are_written_one_after_the_other(self, tmp_path):
+        write_chunks(tmp_path / "x" / "a", (str(i).encode() for i in range(4)))
+        assert (tmp_path / "x" / "a").read_bytes() == b"0123"
+
+    def test_an_error_while_the_content_is_made_leaves_the_old_file(self, tmp_path):
+        write_bytes(tmp_path / "a", b"old")
+
+        def chunks():
+            yield b"new"
+            raise ValueError("no more")
+
+        with pytest.raises(ValueError, match="no more"):
+            write_chunks(tmp_path / "a", chunks())
+        assert (tmp_path / "a").read_bytes() == b"old"
+        assert names(tmp_path) == ["a"]
 
 
 def hold(path, ready, release):

@@ -14,13 +14,18 @@ from xferbench.records import Frame, Functional, Prediction, Predictions, finger
 from xferbench.tables import (
     FRAME_SCHEMA,
     PREDICTION_SCHEMA,
+    TableWriter,
     frame_row,
     frames_table,
+    is_regular,
+    list_lengths,
     predictions_table,
+    read_batches,
     read_table,
     row_frame,
     table_frames,
     table_predictions,
+    take,
     write_table,
 )
 
@@ -106,8 +111,20 @@ class TestFrames:
 
     def test_a_table_without_structure_is_refused(self, frame):
         table = frames_table([frame]).drop_columns(["positions"])
-        with pytest.raises(FormatError, match=r"not a frame: KeyError\('positions'\)"):
+        with pytest.raises(FormatError, match="without the columns positions holds no frames"):
             table_frames(table)
+
+
+class TestTake:
+    @pytest.mark.parametrize("start", [0, 5])
+    def test_rows_of_a_part_of_a_table_are_those_rows(self, frames, start):
+        part = frames_table(frames).slice(start, 9)
+        taken = table_frames(take(part, [3, 0, 3, 8]))
+        for got, row in zip(taken, [3, 0, 3, 8], strict=True):
+            assert same(got, frames[start + row])
+
+    def test_no_rows_are_an_empty_table(self, frames):
+        assert take(frames_table(frames).slice(2), []).equals(frames_table([]))
 
 
 class TestPredictions:
@@ -181,6 +198,75 @@ class TestFiles:
         path = tmp_path / "split=test" / "a.parquet"
         write_table(path, frames_table(frames))
         assert read_table(path).schema.equals(FRAME_SCHEMA)
+
+
+class TestBatches:
+    def test_a_file_written_in_pieces_is_read_in_those_pieces(self, tmp_path, frames):
+        writer = TableWriter(tmp_path / "new" / "a.parquet", FRAME_SCHEMA)
+        writer.write(frames_table(frames[:5]))
+        writer.write(frames_table(frames).slice(5))
+        writer.close()
+        empty, *pieces = read_batches(tmp_path / "new" / "a.parquet")
+        assert empty.equals(frames_table([]))
+        assert [piece.num_rows for piece in pieces] == [5, len(frames) - 5]
+        again = [frame for piece in pieces for frame in table_frames(piece)]
+        assert all(same(one, other) for one, other in zip(again, frames, strict=True))
+
+    def test_only_the_asked_columns_are_read(self, tmp_path, frames):
+        write_table(tmp_path / "a.parquet", frames_table(frames))
+        assert [table.column_names for table in read_batches(tmp_path / "a.parquet", ["energy"])] == [["energy"]] * 2
+
+    def test_a_file_that_exists_is_not_written_over(self, tmp_path):
+        (tmp_path / "a.parquet").write_text("precious")
+        with pytest.raises(StorageError, match=r"cannot write .*a.parquet: File exists"):
+            TableWriter(tmp_path / "a.parquet", FRAME_SCHEMA)
+        assert (tmp_path / "a.parquet").read_text() == "precious"
+
+    @pytest.mark.parametrize("keep", [0, 100, -100])
+    def test_a_truncated_file_is_told(self, tmp_path, frames, keep):
+        path = tmp_path / "a.parquet"
+        write_table(path, frames_table(frames))
+        path.write_bytes(path.read_bytes()[:keep])
+        with pytest.raises(IntegrityError, match=r"a.parquet is not a readable Parquet file"):
+            list(read_batches(path))
+
+    def test_an_altered_byte_of_data_is_told(self, tmp_path, frames):
+        path = tmp_path / "a.parquet"
+        write_table(path, frames_table(frames))
+        data = bytearray(path.read_bytes())
+        data[len(data) // 3] ^= 0xFF
+        path.write_bytes(bytes(data))
+        with pytest.raises(IntegrityError, match="not a readable Parquet file"):
+            list(read_batches(path))
+
+
+class TestColumns:
+    def test_lengths_are_zero_where_nothing_is(self, frames):
+        column = frames_table([replace(frames[0], forces=None), frames[1]])["forces"].combine_chunks()
+        assert list_lengths(column).tolist() == [0, frames[1].n_atoms]
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"stress": np.zeros(6)},
+            {"cell": np.ones(6)},
+            {"positions": np.zeros((2, 2))},
+            {"numbers": np.array([[1]])},
+            {"magmoms": np.zeros((2, 1))},
+        ],
+    )
+    def test_arrays_with_other_axes_fit_no_column(self, frames, change):
+        odd = replace(frames[1], **change)
+        assert is_regular(frames[1])
+        assert not is_regular(odd)
+        with pytest.raises(FormatError, match=f"frame {odd.frame_id} has an array of a wrong shape"):
+            frames_table([frames[0], odd])
+
+    def test_a_null_within_an_array_is_no_frame(self, frames):
+        rows = [frame_row(frames[0]), {**frame_row(frames[1]), "positions": [[0.0, None, 0.0]] * frames[1].n_atoms}]
+        table = pa.Table.from_pylist(rows, schema=FRAME_SCHEMA)
+        with pytest.raises(FormatError, match=rf"row 8 \({frames[1].frame_id}\) .* a null within positions"):
+            table_frames(table, first=7)
 
 
 def test_every_field_of_a_frame_is_stored():

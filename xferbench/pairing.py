@@ -15,6 +15,7 @@ from xferbench.records import Drop, Frame, Geometry, Pair
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from collections.abc import Set as AbstractSet
 
     from numpy.typing import NDArray
 
@@ -51,7 +52,11 @@ REASONS = {
 """Why ``pair`` drops a pair, in the order of the checks: reason -> what it means."""
 
 
-def pair(frames: Iterable[Frame], geometry: Geometry, *, tolerance: float = 1e-6) -> tuple[list[Pair], list[Drop]]:
+TOLERANCE = 1e-6
+"""Å by which a lattice vector or an atom may differ within a pair of the same geometry."""
+
+
+def pair(frames: Iterable[Frame], geometry: Geometry, *, tolerance: float = TOLERANCE) -> tuple[list[Pair], list[Drop]]:
     """Join the frames of each ``pair_id``.
 
     Args:
@@ -70,14 +75,31 @@ def pair(frames: Iterable[Frame], geometry: Geometry, *, tolerance: float = 1e-6
     counts = Counter(frame.frame_id for group in groups.values() for frame in group)
     repeated = {frame_id for frame_id, count in counts.items() if count > 1}
     pairs, drops = [], []
-    for pair_id, group in sorted(groups.items()):
-        problem = _group_problem(group, repeated) or _pair_problem(group, geometry, tolerance)
-        if problem is not None:
-            drops.append(Drop(record_id=pair_id, reason=problem[0], detail=problem[1]))
+    for _, group in sorted(groups.items()):
+        verdict = judge(group, geometry, repeated, tolerance=tolerance)
+        if isinstance(verdict, Pair):
+            pairs.append(verdict)
         else:
-            gga, r2scan = _by_family(group)
-            pairs.append(Pair(gga=gga, r2scan=r2scan, geometry=geometry))
+            drops.append(verdict)
     return pairs, drops
+
+
+def judge(
+    group: Sequence[Frame], geometry: Geometry, repeated: AbstractSet[str], *, tolerance: float = TOLERANCE
+) -> Pair | Drop:
+    """What becomes of all frames that carry one ``pair_id``.
+
+    Args:
+        group: At least one frame.
+        geometry: See ``pair``.
+        repeated: Every ``frame_id`` that occurs more than once in the whole data set.
+        tolerance: See ``pair``.
+    """
+    problem = _group_problem(group, repeated) or _pair_problem(group, geometry, tolerance)
+    if problem is not None:
+        return Drop(record_id=group[0].pair_id, reason=problem[0], detail=problem[1])
+    gga, r2scan = _by_family(group)
+    return Pair(gga=gga, r2scan=r2scan, geometry=geometry)
 
 
 def _by_family(group: Sequence[Frame]) -> list[Frame]:
@@ -85,7 +107,7 @@ def _by_family(group: Sequence[Frame]) -> list[Frame]:
     return sorted(group, key=lambda frame: not frame.functional.is_gga)
 
 
-def _group_problem(group: Sequence[Frame], repeated: set[str]) -> Problem:
+def _group_problem(group: Sequence[Frame], repeated: AbstractSet[str]) -> Problem:
     """Whether the frames of one ``pair_id`` are one of each family."""
     doubled = sorted({frame.frame_id for frame in group} & repeated)
     if doubled:
@@ -112,7 +134,7 @@ def _pair_problem(group: Sequence[Frame], geometry: Geometry, tolerance: float) 
 def _frame_problem(frame: Frame) -> Problem:
     """Whether a frame is usable by itself."""
     n = frame.n_atoms
-    wanted = {"positions": (n, 3), "cell": (3, 3), "forces": (n, 3), "stress": (3, 3), "magmoms": (n,)}
+    wanted = {"numbers": (n,), "positions": (n, 3), "cell": (3, 3), "forces": (n, 3), "stress": (3, 3), "magmoms": (n,)}
     arrays = {name: getattr(frame, name) for name in wanted if getattr(frame, name) is not None}
     scalars = {name: getattr(frame, name) for name in ("energy", "correction") if getattr(frame, name) is not None}
     wrong = [f"{name} {value.shape}" for name, value in arrays.items() if value.shape != wanted[name]]

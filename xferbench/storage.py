@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from xferbench.errors import IntegrityError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 TEMPORARY = ".xferbench-tmp-"
@@ -56,12 +56,21 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         StorageError: The disk refuses.
     """
+    write_chunks(path, [data])
+
+
+def write_chunks(path: Path, chunks: Iterable[bytes]) -> None:
+    """``write_bytes`` of content that is made as it is written and need not fit in memory.
+
+    Raises:
+        StorageError: The disk refuses.
+    """
     temporary = path.with_name(f"{TEMPORARY}{path.name}-{secrets.token_hex(8)}")
     with disk_errors("write", path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("xb") as stream:
-                stream.write(data)
+                stream.writelines(chunks)
                 stream.flush()
                 os.fsync(stream.fileno())
             temporary.replace(path)

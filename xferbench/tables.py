@@ -7,10 +7,13 @@ One row per frame or per prediction. Matrices are fixed-size lists, so a column'
 from __future__ import annotations
 
 import json
+import os
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from xferbench.errors import FormatError, IntegrityError
@@ -18,7 +21,7 @@ from xferbench.records import Frame, Functional, Prediction, Predictions
 from xferbench.storage import disk_errors, write_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -55,6 +58,7 @@ PREDICTION_SCHEMA = pa.schema(
     [pa.field("frame_id", pa.string(), nullable=False), *LABEL_FIELDS, pa.field("error", pa.string())]
 )
 SETTINGS_KEY = b"xferbench"
+PARQUET = {"compression": "zstd", "write_page_checksum": True}
 
 
 def frame_row(frame: Frame) -> dict[str, Any]:
@@ -94,23 +98,204 @@ def row_frame(row: Mapping[str, Any]) -> Frame:
 
 
 def frames_table(frames: Iterable[Frame]) -> pa.Table:
-    """Frames, in the given order, as a table of ``FRAME_SCHEMA``."""
-    return pa.Table.from_pylist([frame_row(frame) for frame in frames], schema=FRAME_SCHEMA)
+    """Frames, in the given order, as a table of ``FRAME_SCHEMA``.
+
+    Raises:
+        FormatError: An array of a frame has another shape than a column; the first such frame is named.
+    """
+    rows = list(frames)
+    names = ("frame_id", "pair_id", "material_id", "functional", "n_atoms", "energy", "correction")
+    columns = {name: [getattr(frame, name) for frame in rows] for name in names}
+    try:
+        arrays = {
+            "numbers": _ragged([frame.numbers for frame in rows], np.int64),
+            "pbc": pa.FixedSizeListArray.from_arrays(_flat([frame.pbc for frame in rows], (3,), np.bool_), 3),
+            "cell": _fixed(_fixed(_flat([frame.cell for frame in rows], (3, 3)))),
+            "magmoms": _ragged([frame.magmoms for frame in rows], np.float64),
+            **{name: _vectors([getattr(frame, name) for frame in rows]) for name in ("positions", "forces", "stress")},
+        }
+    except ValueError as error:
+        odd = next((frame for frame in rows if not is_regular(frame)), None)
+        if odd is None:
+            raise
+        raise FormatError(f"frame {odd.frame_id} has an array of a wrong shape and fits no table") from error
+    encode = json.JSONEncoder(sort_keys=True).encode
+    columns["provenance"] = [encode(frame.provenance) for frame in rows]
+    return pa.table([arrays.get(name, columns.get(name)) for name in FRAME_SCHEMA.names], schema=FRAME_SCHEMA)
 
 
-def table_frames(table: pa.Table) -> list[Frame]:
+def is_regular(frame: Frame) -> bool:
+    """Whether the arrays of a frame have as many axes, and vectors as many components, as the columns of a table."""
+    vectors = (value for value in (frame.positions, frame.forces, frame.stress) if value is not None)
+    lists = (value for value in (frame.numbers, frame.magmoms) if value is not None)
+    return (
+        frame.cell.shape == (3, 3)
+        and all(value.ndim == 2 and value.shape[1] == 3 for value in vectors)
+        and all(value.ndim == 1 for value in lists)
+    )
+
+
+def table_frames(table: pa.Table, *, first: int = 0) -> list[Frame]:
     """The inverse of ``frames_table``.
+
+    The arrays of all frames are views of a few large ones.
+
+    Args:
+        table: ``FRAME_SCHEMA``, further columns aside.
+        first: Number of the first row, for the message.
 
     Raises:
         FormatError: A row is not a frame.
     """
+    missing = [name for name in FRAME_SCHEMA.names if name not in table.column_names]
+    if missing:
+        raise FormatError(f"a table without the columns {', '.join(missing)} holds no frames")
+    columns = {name: table[name].combine_chunks() for name in FRAME_SCHEMA.names}
+    _check_nulls(columns, first)
+    pbc = columns["pbc"].flatten().to_numpy(zero_copy_only=False).reshape(-1, 3).tolist()
+    cell = _values(columns["cell"].flatten().flatten()).reshape(-1, 3, 3)
+    arrays = {name: _rows(columns[name]) for name in ("numbers", "positions", "forces", "stress", "magmoms")}
+    scalars = {
+        name: columns[name].to_pylist() for name in ("frame_id", "pair_id", "material_id", "energy", "correction")
+    }
+    functionals, provenance = columns["functional"].to_pylist(), columns["provenance"].to_pylist()
     frames = []
-    for i, row in enumerate(table.to_pylist()):
+    for i in range(table.num_rows):
         try:
-            frames.append(row_frame(row))
-        except (KeyError, TypeError, ValueError) as error:
-            raise FormatError(f"row {i} ({row.get('frame_id')}) of a table is not a frame: {error!r}") from error
+            functional, facts = Functional(functionals[i]), json.loads(provenance[i])
+        except (TypeError, ValueError) as error:
+            raise _no_frame(first + i, scalars["frame_id"][i], repr(error)) from error
+        labels: dict[str, Any] = {name: values[i] for name, values in arrays.items()}
+        frames.append(
+            Frame(
+                **{name: values[i] for name, values in scalars.items()},
+                **labels,
+                functional=functional,
+                cell=cell[i],
+                pbc=tuple(pbc[i]),
+                provenance=facts,
+            )
+        )
     return frames
+
+
+def take(table: pa.Table, rows: Sequence[int] | NDArray[np.int64]) -> pa.Table:
+    """Rows of a table, by number.
+
+    Not ``pa.Table.take`` alone: of a part of a table, pyarrow 26 takes other rows of a matrix column than of the rest
+    (fixed-size lists of fixed-size lists with an offset), silently. Columns are made whole first.
+    """
+    columns = [_whole(table[name].combine_chunks()) for name in table.column_names]
+    return pa.table(columns, schema=table.schema).take(pa.array(rows, type=pa.int64()))
+
+
+def _whole(column: pa.Array) -> pa.Array:
+    """A column that is not a part of another one, as far as fixed-size lists without nulls go."""
+    if not pa.types.is_fixed_size_list(column.type) or column.null_count:
+        return column
+    return pa.FixedSizeListArray.from_arrays(_whole(column.flatten()), type=column.type)
+
+
+def _check_nulls(columns: Mapping[str, pa.Array], first: int) -> None:
+    """Nothing but labels may be missing, and no number within an array.
+
+    Raises:
+        FormatError: Something is; the first row of it is named.
+    """
+    for field in FRAME_SCHEMA:
+        column = columns[field.name]
+        if not field.nullable and column.null_count:
+            row = column.is_null().to_pylist().index(True)
+            raise _no_frame(first + row, columns["frame_id"][row].as_py(), f"no {field.name}")
+        if pa.types.is_nested(field.type) and _inner_nulls(column):
+            row = next(i for i in range(len(column)) if _inner_nulls(column.slice(i, 1)))
+            raise _no_frame(first + row, columns["frame_id"][row].as_py(), f"a null within {field.name}")
+
+
+def _inner_nulls(column: pa.Array) -> int:
+    """Nulls below the first level of a nested column."""
+    if not pa.types.is_nested(column.type):
+        return 0
+    inner = column.flatten()  # of the valid lists
+    return int(inner.null_count) + _inner_nulls(inner)
+
+
+def _no_frame(row: int, frame_id: str | None, why: str) -> FormatError:
+    return FormatError(f"row {row} ({frame_id}) of a table is not a frame: {why}")
+
+
+def _flat(values: Sequence[Any], shape: tuple[int, ...], dtype: type = np.float64) -> NDArray[Any]:
+    """Arrays of one shape, one after the other.
+
+    Raises:
+        ValueError: One has another shape.
+    """
+    return np.array(values, dtype=dtype).reshape(len(values), *shape).ravel()
+
+
+def _fixed(values: NDArray[Any] | pa.Array) -> pa.Array:
+    """Triples of consecutive values."""
+    return pa.FixedSizeListArray.from_arrays(pa.array(values), 3)
+
+
+def _ragged(arrays: Sequence[NDArray[Any] | None], dtype: type) -> pa.Array:
+    """A list column of one-dimensional arrays, null where there is none.
+
+    Raises:
+        ValueError: One has another number of axes.
+    """
+    return _lists(arrays, pa.array(_joined(arrays, (0,), dtype)))
+
+
+def _vectors(arrays: Sequence[NDArray[Any] | None]) -> pa.Array:
+    """A list column of arrays of shape (n, 3), null where there is none.
+
+    Raises:
+        ValueError: One has another shape.
+    """
+    return _lists(arrays, _fixed(_joined(arrays, (0, 3), np.float64).ravel()))
+
+
+def _joined(arrays: Sequence[NDArray[Any] | None], empty: tuple[int, ...], dtype: type) -> NDArray[Any]:
+    return np.concatenate(
+        [np.empty(empty, dtype=dtype), *(array for array in arrays if array is not None)],
+        dtype=dtype,
+        casting="same_kind",
+    )
+
+
+def _lists(arrays: Sequence[NDArray[Any] | None], values: pa.Array) -> pa.Array:
+    """Cut values into one list per array."""
+    lengths = [0 if array is None else len(array) for array in arrays]
+    offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int32)
+    missing = np.array([array is None for array in arrays], dtype=bool)
+    return pa.ListArray.from_arrays(pa.array(offsets), values, mask=pa.array(missing) if missing.any() else None)
+
+
+def _values(array: pa.Array) -> NDArray[Any]:
+    """Numbers without nulls as an array of their own, which may be written to."""
+    return np.array(array.to_numpy(zero_copy_only=False))
+
+
+def _rows(column: pa.Array) -> list[NDArray[Any] | None]:
+    """A list column as one array per row, ``None`` where there is none."""
+    inner = column.flatten()
+    vectors = pa.types.is_fixed_size_list(inner.type)
+    values = _values(inner.flatten()).reshape(-1, 3) if vectors else _values(inner)
+    lengths = list_lengths(column)
+    ends = np.cumsum(lengths).tolist()
+    parts: list[NDArray[Any] | None] = [values[end - n : end] for end, n in zip(ends, lengths.tolist(), strict=True)]
+    if column.null_count:
+        parts = [part if valid else None for part, valid in zip(parts, column.is_valid().to_pylist(), strict=True)]
+    return parts
+
+
+def list_lengths(column: pa.Array) -> NDArray[np.int64]:
+    """How many values each list of a column has, 0 where it is null."""
+    lengths: NDArray[np.int64] = (
+        pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+    )
+    return lengths
 
 
 def predictions_table(predictions: Predictions) -> pa.Table:
@@ -142,8 +327,45 @@ def write_table(path: Path, table: pa.Table) -> None:
         StorageError: The disk refuses.
     """
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    pq.write_table(table, sink, **PARQUET)
     write_bytes(path, sink.getvalue().to_pybytes())
+
+
+class TableWriter:
+    """Writes a Parquet file row group by row group. The file is neither hidden nor moved: write into a new directory."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._path = path
+        with disk_errors("write", path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._stream = path.open("xb")
+            self._writer = pq.ParquetWriter(self._stream, schema, **PARQUET)
+
+    def write(self, table: pa.Table) -> None:
+        """Append a table as one row group, whose bytes depend on its values only.
+
+        Raises:
+            StorageError: The disk refuses.
+        """
+        with disk_errors("write", self._path):
+            self._writer.write_table(table.combine_chunks(), row_group_size=max(table.num_rows, 1))
+
+    def close(self) -> None:
+        """Complete the file and flush it to the disk.
+
+        Raises:
+            StorageError: The disk refuses.
+        """
+        with disk_errors("write", self._path), self._stream:
+            self._writer.close()
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
+
+    def abandon(self) -> None:
+        """Free the file after an error; it stays incomplete."""
+        self._writer.is_open = False  # so that it does not try to complete the file when it is collected
+        with suppress(OSError):
+            self._stream.close()
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
@@ -153,18 +375,44 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         StorageError: The file cannot be read.
         IntegrityError: It is not Parquet: truncated or altered.
     """
-    with disk_errors("read", path), path.open("rb") as stream:
+    with _parquet_errors(path), path.open("rb") as stream:
+        table = pq.read_table(stream, columns=columns, page_checksum_verification=True)
+        # names are decoded when they are asked for: a damaged one shall be found here
+        list(table.column_names)
+        return table
+
+
+def read_batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """Read Parquet row group by row group, an empty table first so that the columns are known of an empty file too.
+
+    Raises:
+        StorageError: The file cannot be read.
+        IntegrityError: It is not Parquet: truncated or altered.
+    """
+    with _parquet_errors(path), path.open("rb") as stream:
+        file = pq.ParquetFile(stream, page_checksum_verification=True)
+        names = columns if columns is None else [name for name in columns if name in file.schema_arrow.names]
+        yield pa.Table.from_batches([], schema=_selected(file.schema_arrow, names))
+        for group in range(file.num_row_groups):
+            yield file.read_row_group(group, columns=names)
+
+
+def _selected(schema: pa.Schema, names: Sequence[str] | None) -> pa.Schema:
+    list(schema.names)  # decodes them
+    return schema if names is None else pa.schema([schema.field(name) for name in names])
+
+
+@contextmanager
+def _parquet_errors(path: Path) -> Iterator[None]:
+    with disk_errors("read", path):
         try:
-            table = pq.read_table(stream, columns=columns, page_checksum_verification=True)
-            # names are decoded when they are asked for: a damaged one shall be found here
-            list(table.column_names)
+            yield
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
             raise IntegrityError(
                 f"{path} is not a readable Parquet file ({error}); it is truncated or was altered: make it again"
             ) from error
-        return table
 
 
 def _label_row(labels: Frame | Prediction) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from xferbench.dataset.layout import FILES, MANIFEST, seal
+from xferbench.dataset.layout import MANIFEST, seal
 from xferbench.registry import SOURCES
 from xferbench.storage import read_json, sha256, write_json
 
@@ -36,7 +36,7 @@ def restate(directory: Path) -> Callable[..., None]:
 
     def do(**changes: Any) -> None:
         manifest = read_json(directory / MANIFEST)
-        for path in FILES:
+        for path in manifest["files"]:
             manifest["files"][path]["sha256"] = sha256(directory / path)
             manifest["files"][path]["bytes"] = (directory / path).stat().st_size
         write_json(directory / MANIFEST, seal({**manifest, **changes}))

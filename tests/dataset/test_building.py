@@ -18,14 +18,15 @@ import numpy as np
 import pytest
 
 from xferbench import storage
-from xferbench.dataset import Dataset, build, prepare, verify
+from xferbench.dataset import Dataset, build, prepare, sharding, spill, verify
 from xferbench.dataset.building import LIBRARIES, library_versions
-from xferbench.dataset.layout import CARD, DROPS, FILES, MANIFEST, read_drops, read_shard
+from xferbench.dataset.layout import CARD, DROPS, MANIFEST, expected_files, read_drops, read_shard
 from xferbench.errors import DataError, StorageError, UnknownNameError
 from xferbench.records import SPLITS, Drop, Functional, SplitRule
 from xferbench.splits import subset_key
 from xferbench.storage import lock
 
+FILES = expected_files([])
 SHARD = "data/r2scan/train-00000-of-00001.parquet"
 
 
@@ -72,6 +73,31 @@ class TestBuild:
         build(replace(synthetic_source, frames=iter(synthetic_source.frames[::-1])), tmp_path / "d")
         assert files(tmp_path / "d") == undisturbed
 
+    def test_how_much_memory_is_used_does_not_move_a_byte(self, synthetic_source, undisturbed, tmp_path, monkeypatch):
+        for name, value in (("IN_MEMORY", 1000), ("RUN", 3000), ("BLOCK", 900)):
+            monkeypatch.setattr(spill, name, value)
+        build(synthetic_source, tmp_path / "d")
+        assert files(tmp_path / "d") == undisturbed
+
+    def test_many_pairs_are_several_shards_that_verify_and_open(self, synthetic_source, tmp_path, monkeypatch):
+        monkeypatch.setattr(sharding, "SHARD_ROWS", 10)
+        monkeypatch.setattr(sharding, "GROUP_ROWS", 5)
+        opened = build(synthetic_source, tmp_path / "d")
+        assert "data/gga/train-00002-of-00003.parquet" in files(tmp_path / "d")
+        verify(tmp_path / "d")
+        whole = build(synthetic_source, tmp_path / "w")
+        assert opened.fingerprint == whole.fingerprint
+        for split in SPLITS:
+            assert [p.pair_id for p in opened.pairs(split)] == [p.pair_id for p in whole.pairs(split)]
+
+    def test_fewer_shards_replace_many(self, synthetic_source, tmp_path, monkeypatch, undisturbed):
+        with monkeypatch.context() as patch:
+            patch.setattr(sharding, "SHARD_ROWS", 10)
+            patch.setattr(sharding, "GROUP_ROWS", 5)
+            build(synthetic_source, tmp_path / "d")
+        build(synthetic_source, tmp_path / "d")
+        assert files(tmp_path / "d") == undisturbed
+
     def test_adding_data_never_moves_an_old_pair(self, smaller_source, synthetic_source, tmp_path):
         small = build(smaller_source, tmp_path / "s")
         large = build(synthetic_source, tmp_path / "l")
@@ -80,8 +106,9 @@ class TestBuild:
             assert old <= new
 
     def test_subset_keys_are_those_of_the_rule(self, synthetic_dataset, synthetic_source):
-        for row in read_shard(synthetic_dataset.directory, "gga", "train").to_pylist():
-            assert row["subset_key"] == subset_key(row["material_id"], synthetic_source.split)
+        for table in read_shard(synthetic_dataset.directory, SHARD):
+            for row in table.to_pylist():
+                assert row["subset_key"] == subset_key(row["material_id"], synthetic_source.split)
 
     def test_drops_of_source_and_pairing_are_listed_and_counted(self, make_pairs, synthetic_source, tmp_path):
         lonely = make_pairs()[0].gga
@@ -311,6 +338,10 @@ import os, pickle, signal, sys, time
 from pathlib import Path
 import ase.data
 from xferbench import dataset
+from xferbench.dataset import sharding, spill
+spill.IN_MEMORY = spill.RUN = 100_000
+spill.BLOCK = 10_000
+sharding.SHARD_ROWS = sharding.GROUP_ROWS = 500
 source = pickle.loads(Path(sys.argv[1]).read_bytes())
 print("ready", flush=True)
 for line in sys.stdin:
@@ -324,10 +355,20 @@ for line in sys.stdin:
 """
 
 
+@pytest.fixture(params=["a few", "thousands"])
+def killed_source(request, make_pairs, synthetic_source):
+    """The synthetic source, and one of 2800 pairs, most of whose time passes with frames on the disk."""
+    if request.param == "a few":
+        return synthetic_source
+    return replace(
+        synthetic_source, frames=[frame for pair in make_pairs(copies=200) for frame in (pair.gga, pair.r2scan)]
+    )
+
+
 @pytest.fixture
-def killer(synthetic_source, tmp_path):
+def killer(killed_source, tmp_path):
     """``killer(seconds)`` builds ``tmp_path / "d"`` again and again in another process and kills it after that time."""
-    (tmp_path / "source").write_bytes(pickle.dumps(synthetic_source))
+    (tmp_path / "source").write_bytes(pickle.dumps(killed_source))
     process = subprocess.Popen(
         [sys.executable, "-c", KILLER, tmp_path / "source", tmp_path / "d"],
         stdin=subprocess.PIPE,
@@ -346,18 +387,25 @@ def killer(synthetic_source, tmp_path):
     process.communicate()
 
 
-def test_killed_at_20_random_moments_it_leaves_all_or_nothing_and_a_rerun_finishes(
-    killer, synthetic_source, tmp_path, undisturbed
+def test_killed_at_random_moments_it_leaves_all_or_nothing_and_a_rerun_finishes(
+    killer, killed_source, tmp_path, monkeypatch
 ):
+    for name in ("SHARD_ROWS", "GROUP_ROWS"):
+        monkeypatch.setattr(sharding, name, 500)
+    build(killed_source, tmp_path / "undisturbed")
+    undisturbed = files(tmp_path / "undisturbed")
+    shutil.rmtree(tmp_path / "undisturbed")
+    (tmp_path / ".undisturbed.lock").unlink()
     rng = random.Random()
     target = tmp_path / "d"
-    for round_ in range(20):
+    rounds, longest = (20, 0.25) if len(killed_source.frames) < 100 else (8, 0.5)
+    for round_ in range(rounds):
         if round_ % 2:
             shutil.rmtree(target, ignore_errors=True)
-        killer(rng.uniform(0, 0.25))
+        killer(rng.uniform(0, longest))
         with suppress(FileNotFoundError):
             assert files(target) in ({}, undisturbed)
-        build(synthetic_source, target)
+        build(killed_source, target)
         assert files(target) == undisturbed
         assert sorted(path.name for path in tmp_path.iterdir()) == [".d.lock", "d", "source"]
 
@@ -371,8 +419,12 @@ print(json.dumps([[rows(d, "gga"), rows(d, "r2scan"), rows(d)] for d in sys.argv
 """
 
 
-def test_datasets_opens_the_directory_offline_with_the_same_rows(synthetic_dataset, synthetic_source, tmp_path):
+def test_datasets_opens_the_directory_offline_with_the_same_rows(
+    synthetic_dataset, synthetic_source, tmp_path, monkeypatch
+):
     rule = SplitRule(salt="v", fractions=(0.4, 0.3, 0.3), group="formula")
+    monkeypatch.setattr(sharding, "SHARD_ROWS", 5)
+    monkeypatch.setattr(sharding, "GROUP_ROWS", 5)
     with_val = build(replace(synthetic_source, split=rule), tmp_path / "val")
     opened = [synthetic_dataset, with_val]
     env = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}

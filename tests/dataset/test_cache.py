@@ -8,7 +8,7 @@ import pytest
 
 from xferbench.dataset import cache_directory, is_offline, locate
 from xferbench.dataset.cache import load_source, place
-from xferbench.errors import DataError, UnknownNameError
+from xferbench.errors import DataError, UnknownNameError, UsageError
 
 
 @pytest.fixture(autouse=True)
@@ -105,3 +105,32 @@ class TestLocate:
         register(lambda: synthetic_source)
         monkeypatch.setenv("XFERBENCH_CACHE", "/own")
         assert locate("synthetic") == Path("/own/datasets/synthetic-1")
+
+
+class TestReleasesAndFiles:
+    def test_they_reach_a_loader_that_knows_them(self, register, synthetic_source):
+        seen = {}
+
+        def load(*, version=None, paths=()):
+            seen.update(version=version, paths=paths)
+            return synthetic_source
+
+        register(load)
+        load_source("synthetic", release="2025.1", paths=[Path("/a"), Path("/b")])
+        assert seen == {"version": "2025.1", "paths": (Path("/a"), Path("/b"))}
+        load_source("synthetic")
+        assert seen == {"version": None, "paths": ()}
+
+    def test_a_source_without_releases_says_so(self, register, synthetic_source):
+        register(lambda: synthetic_source)
+        with pytest.raises(UsageError, match="data set 'synthetic' has no releases; leave --release out"):
+            load_source("synthetic", release="1")
+
+    def test_a_source_without_files_says_so(self, register, synthetic_source):
+        register(lambda: synthetic_source)
+        with pytest.raises(UsageError, match="data set 'synthetic' is not made from files; leave --from out"):
+            locate("synthetic", paths=[Path("/a")])
+
+    @pytest.mark.parametrize(("release", "place"), [(None, "matpes-2025.2"), ("2025.1", "matpes-2025.1")])
+    def test_a_network_source_is_placed_without_being_fetched(self, release, place):
+        assert locate("matpes", Path("/c"), release=release) == Path("/c/datasets") / place

@@ -135,6 +135,18 @@ CONTENT = {
         lambda d: edit(d, TEST, lambda rows: rows[0].update(subset_key=0.5)),
         f"{TEST} has 1 wrong subset keys, the first is of",
     ),
+    "a wrong number of atoms": (
+        lambda d: edit_both(d, "train", lambda rows: rows[0].update(n_atoms=99)),
+        f"{TRAIN} holds 1 frames with a wrong n_atoms, the first is",
+    ),
+    "provenance that is no JSON": (
+        lambda d: edit(d, TRAIN, lambda rows: rows[2].update(provenance="{")),
+        "row 2 (12-12-17-2-r2SCAN) of a table is not a frame",
+    ),
+    "a pair in two splits": (
+        lambda d: edit_both(d, "test", lambda rows: rows.append({**rows[-1], "pair_id": "12-12-8-0"})),
+        "is none: ",
+    ),
     "no Parquet": (lambda d: (d / TEST).write_bytes(b"PAR1PAR1"), "is not a readable Parquet file"),
     "other columns": (
         lambda d: write_table(d / TEST, read_table(d / TEST).drop_columns(["forces"])),

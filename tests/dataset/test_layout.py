@@ -12,12 +12,11 @@ import pytest
 
 from xferbench.dataset.layout import (
     DROPS,
-    FILES,
     MANIFEST,
     SCHEMA,
     SHARD_SCHEMA,
-    SHARDS,
     drops_text,
+    expected_files,
     file_problems,
     foreign_files,
     integrity_error,
@@ -26,12 +25,14 @@ from xferbench.dataset.layout import (
     read_shard,
     seal,
     shard,
+    shards,
 )
 from xferbench.errors import IntegrityError, StorageError
 from xferbench.records import Drop
 from xferbench.storage import read_json, write_json
 from xferbench.tables import write_table
 
+FILES = expected_files([])
 TRAIN = "data/r2scan/train-00000-of-00001.parquet"
 
 
@@ -64,8 +65,23 @@ HOSTILE = {
 class TestNames:
     def test_shards_are_named_as_datasets_names_them(self):
         assert shard("r2scan", "train") == TRAIN
-        assert SHARDS[TRAIN] == ("r2scan", "train")
-        assert len(SHARDS) == 6
+        assert shards([])[TRAIN] == ("r2scan", "train")
+        assert len(shards([])) == 6
+        assert shard("gga", "val", 3, 12) == "data/gga/val-00003-of-00012.parquet"
+
+    def test_the_names_say_how_many_shards_a_split_must_have(self):
+        stated = [shard("gga", "train", 0, 2), "README.md", "data/gga/extra-00000-of-00007.parquet"]
+        train = [path for path, (_, split) in shards(stated).items() if split == "train"]
+        assert train == [shard(config, "train", i, 2) for config in ("gga", "r2scan") for i in range(2)]
+        assert len(shards(stated)) == 8
+        assert set(expected_files(stated)) == {"README.md", DROPS, *shards(stated)}
+
+    def test_a_missing_shard_of_several_is_named(self, directory):
+        change_manifest(directory, lambda m: m["files"].update({shard("r2scan", "train", 1, 2): m["files"].pop(TRAIN)}))
+        missing = [shard("gga", "train", i, 2) for i in range(2)] + [shard("r2scan", "train", 0, 2)]
+        assert [f"{MANIFEST} does not state {path}" for path in missing] == [
+            line for line in problems(directory) if "does not state" in line
+        ]
 
     def test_a_directory_holds_exactly_these_files(self, directory):
         present = {path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file()}
@@ -168,7 +184,7 @@ class TestFileProblems:
     def test_a_foreign_file_is_named(self, directory, name):
         (directory / name).parent.mkdir(exist_ok=True)
         (directory / name).touch()
-        assert foreign_files(directory) == [name]
+        assert foreign_files(directory) == ([] if name.endswith("-of-00002.parquet") else [name])
         assert problems(directory) == [f"{name} does not belong to the data set"]
 
     def test_a_link_to_nowhere_is_a_foreign_file(self, directory):
@@ -206,8 +222,8 @@ class TestIntegrityError:
 
 class TestReadShard:
     def test_all_columns_or_some(self, directory):
-        assert read_shard(directory, "gga", "train").schema.equals(SHARD_SCHEMA)
-        assert read_shard(directory, "gga", "train", ["energy"]).column_names == ["energy"]
+        assert all(table.schema.equals(SHARD_SCHEMA) for table in read_shard(directory, TRAIN))
+        assert all(table.column_names == ["energy"] for table in read_shard(directory, TRAIN, ["energy"]))
 
     @pytest.mark.parametrize(
         "change",
@@ -220,9 +236,9 @@ class TestReadShard:
         ids=["one less", "one more", "another type", "another order"],
     )
     def test_other_columns_are_refused(self, directory, change):
-        write_table(directory / TRAIN, change(read_shard(directory, "r2scan", "train")))
+        write_table(directory / TRAIN, change(pa.concat_tables(read_shard(directory, TRAIN))))
         with pytest.raises(IntegrityError, match=re.escape(TRAIN) + " has other columns than a data set of schema 1"):
-            read_shard(directory, "r2scan", "train")
+            list(read_shard(directory, TRAIN))
 
 
 class TestDrops:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from xferbench.dataset import Dataset, summary
@@ -57,6 +58,21 @@ def test_pairs_are_the_frames_of_both_families(synthetic_dataset, split):
         assert pair.geometry is Geometry.SAME_GEOMETRY
         assert pair.gga.pair_id == pair.r2scan.pair_id
         np.testing.assert_array_equal(pair.gga.positions, pair.r2scan.positions)
+
+
+@pytest.mark.parametrize("split", [None, *SPLITS])
+def test_iterators_give_what_the_lists_hold(synthetic_dataset, split):
+    pairs = list(synthetic_dataset.iter_pairs(split))
+    assert ids(pairs) == ids(synthetic_dataset.pairs(split))
+    assert ids(synthetic_dataset.iter_frames("gga", split)) == ids(pairs)
+
+
+def test_tables_hold_the_columns_asked_for(synthetic_dataset):
+    table = pa.concat_tables(synthetic_dataset.tables("r2scan", "train", ["frame_id", "subset_key"]))
+    assert table.column_names == ["frame_id", "subset_key"]
+    assert table["frame_id"].to_pylist() == [frame.frame_id for frame in synthetic_dataset.frames("r2scan", "train")]
+    with pytest.raises(UnknownNameError, match="unknown column 'energi'; did you mean 'energy'"):
+        synthetic_dataset.tables("gga", "train", ["energi"])
 
 
 def test_an_unknown_family_or_split_is_answered_with_the_known_ones(synthetic_dataset):

@@ -8,7 +8,8 @@ data/gga/{train,val,test}-00000-of-00001.parquet
 data/r2scan/{train,val,test}-00000-of-00001.parquet
 ```
 
-Row i of a split is the same pair in both configurations, sorted by ``pair_id``. The directory is built under a temporary
+A large split has several shards, ``train-00000-of-00003.parquet`` and so on. Row i of a split is the same pair in both
+configurations, sorted by ``pair_id``. The directory is built under a temporary
 name and moved into place, so it is whole or absent; the same frames and library versions give the same bytes.
 """
 

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import logging
 import platform
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
 from xferbench.dataset.cache import load_source, place
 from xferbench.dataset.card import render
-from xferbench.dataset.facts import summarise
+from xferbench.dataset.gathering import Gathering
 from xferbench.dataset.integrity import verify
 from xferbench.dataset.layout import (
     CARD,
     DROPS,
     MANIFEST,
     SCHEMA,
-    SHARD_SCHEMA,
-    SHARDS,
     drops_text,
     foreign_files,
     has_manifest,
@@ -28,17 +25,17 @@ from xferbench.dataset.layout import (
     seal,
 )
 from xferbench.dataset.opened import Dataset
+from xferbench.dataset.sharding import write_shards
 from xferbench.errors import DataError, IntegrityError, StorageError
-from xferbench.pairing import pair
-from xferbench.splits import assign, subset_key
+from xferbench.records import SPLITS
 from xferbench.storage import disk_errors, new_directory, sha256, write_json, write_text
-from xferbench.tables import frames_table, write_table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from xferbench.records import Drop, Pair, SourceDataset, SplitRule
+    from xferbench.dataset.gathering import Paired
+    from xferbench.records import Drop, SourceDataset
 
 LIBRARIES = ("ase", "datasets", "numpy", "pyarrow", "pymatgen", "xferbench")
 log = logging.getLogger(__name__)
@@ -46,22 +43,27 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Draft:
-    """A data set in memory, ready to be written.
+    """A data set that is paired but not written.
 
     Attributes:
         facts: The manifest without what depends on the written bytes and the library versions.
         card: Text of README.md.
     """
 
-    pairs: Sequence[Pair]
+    paired: Paired
     drops: Sequence[Drop]
-    rule: SplitRule
     facts: Mapping[str, Any]
     card: str
 
 
 def prepare(
-    name: str, directory: Path | None = None, *, cache_dir: Path | None = None, offline: bool = False
+    name: str,
+    directory: Path | None = None,
+    *,
+    release: str | None = None,
+    paths: Sequence[Path] = (),
+    cache_dir: Path | None = None,
+    offline: bool = False,
 ) -> Dataset:
     """Make sure that a data set is on disk, whole and up to date, and open it.
 
@@ -71,21 +73,24 @@ def prepare(
     Args:
         name: A key of ``SOURCES``.
         directory: Where to write; its place in the cache if not given.
+        release: Of the upstream data set; the newest if not given.
+        paths: Upstream files, or directories of them, to read instead of the network.
         cache_dir: See ``cache_directory``.
         offline: Forbid the network, as ``HF_HUB_OFFLINE`` does.
 
     Raises:
         UnknownNameError: No such data set.
+        UsageError: It has no such release, or is not made from files.
         StorageError: The disk refuses, another run is writing there, or the directory holds something else.
         DataError: The source is out of reach or damaged, or train or test would be empty.
     """
-    source = load_source(name, cache_dir=cache_dir, offline=offline)
+    source = load_source(name, release=release, paths=paths, cache_dir=cache_dir, offline=offline)
     directory = place(source, cache_dir) if directory is None else directory
-    draft = _draft(source)
-    if has_manifest(directory) and _up_to_date(directory, draft):
-        log.info("%s is verified and up to date", directory)
-        return Dataset.open(directory)
-    return _write(draft, directory)
+    with _drafted(source, directory) as draft:
+        if has_manifest(directory) and _up_to_date(directory, draft):
+            log.info("%s is verified and up to date", directory)
+            return Dataset.open(directory)
+        return _write(draft, directory)
 
 
 def build(source: SourceDataset, directory: Path) -> Dataset:
@@ -95,7 +100,8 @@ def build(source: SourceDataset, directory: Path) -> Dataset:
         StorageError: The disk refuses, another run is writing there, or the directory holds something else.
         DataError: Train or test would be empty.
     """
-    return _write(_draft(source), directory)
+    with _drafted(source, directory) as draft:
+        return _write(draft, directory)
 
 
 def library_versions() -> dict[str, str | None]:
@@ -109,22 +115,32 @@ def library_versions() -> dict[str, str | None]:
     return versions
 
 
-def _draft(source: SourceDataset) -> _Draft:
-    pairs, unpaired = pair(source.frames, source.geometry)
-    drops = sorted([*source.drops, *unpaired], key=lambda drop: (drop.record_id, drop.reason, drop.detail))
-    facts: dict[str, Any] = {
-        "schema": SCHEMA,
-        "dataset": source.name,
-        "version": source.version,
-        "title": source.title,
-        "licence": source.licence,
-        "citation": source.citation,
-        "geometry": source.geometry.value,
-        "split_rule": {**asdict(source.split), "fractions": list(source.split.fractions)},
-        **summarise(pairs, drops, source.split),
-    }
-    _check_splits(facts)
-    return _Draft(pairs=pairs, drops=drops, rule=source.split, facts=facts, card=render(facts, source.card))
+@contextmanager
+def _drafted(source: SourceDataset, directory: Path) -> Iterator[_Draft]:
+    """Read and pair a source, with the disk that ``directory`` is on for what does not fit into memory."""
+    with Gathering(_existing(directory)) as gathering:
+        gathering.add_frames(source.frames)
+        paired = gathering.pair(source.geometry, source.split)
+        drops = sorted([*source.drops, *paired.unpaired], key=lambda drop: (drop.record_id, drop.reason, drop.detail))
+        facts: dict[str, Any] = {
+            "schema": SCHEMA,
+            "dataset": source.name,
+            "version": source.version,
+            "title": source.title,
+            "licence": source.licence,
+            "citation": source.citation,
+            "geometry": source.geometry.value,
+            "split_rule": {**asdict(source.split), "fractions": list(source.split.fractions)},
+            **paired.facts(drops),
+        }
+        _check_splits(facts)
+        yield _Draft(paired=paired, drops=drops, facts=facts, card=render(facts, source.card))
+
+
+def _existing(directory: Path) -> Path:
+    """The nearest directory above that exists."""
+    with disk_errors("read", directory):
+        return next(path for path in directory.absolute().parents if path.is_dir())
 
 
 def _check_splits(facts: Mapping[str, Any]) -> None:
@@ -167,7 +183,9 @@ def _up_to_date(directory: Path, draft: _Draft) -> bool:
 def _write(draft: _Draft, directory: Path) -> Dataset:
     _check_replaceable(directory)
     with new_directory(directory) as new:
-        rows = {DROPS: len(draft.drops), **_write_shards(draft, new)}
+        rows = {DROPS: len(draft.drops)}
+        for split in SPLITS:
+            rows |= write_shards(new, split, draft.paired.tables(split))
         write_text(new / DROPS, drops_text(draft.drops))
         write_text(new / CARD, draft.card)
         files = {
@@ -176,19 +194,6 @@ def _write(draft: _Draft, directory: Path) -> Dataset:
         }
         write_json(new / MANIFEST, seal({**draft.facts, "files": files, "libraries": library_versions()}))
     return Dataset.open(directory)
-
-
-def _write_shards(draft: _Draft, directory: Path) -> dict[str, int]:
-    """Write the Parquet files; returns the rows of each."""
-    splits = assign((pair.material_id for pair in draft.pairs), draft.rule)
-    rows = {}
-    for path, (config, split) in SHARDS.items():
-        members = [pair for pair in draft.pairs if splits[pair.material_id] == split]
-        keys = pa.array([subset_key(pair.material_id, draft.rule) for pair in members], type=pa.float64())
-        table = frames_table([pair.gga if config == "gga" else pair.r2scan for pair in members])
-        write_table(directory / path, table.append_column(SHARD_SCHEMA.field("subset_key"), keys))
-        rows[path] = len(members)
-    return rows
 
 
 def _check_replaceable(directory: Path) -> None:

@@ -7,9 +7,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from xferbench.errors import UsageError
 from xferbench.registry import SOURCES, resolve
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from xferbench.records import SourceDataset
 
 TRUE = ("1", "ON", "TRUE", "YES")
@@ -32,30 +35,47 @@ def is_offline(flag: bool = False) -> bool:
     return flag or any(os.environ.get(name, "").upper() in TRUE for name in names)
 
 
-def load_source(name: str, *, cache_dir: Path | None = None, offline: bool = False) -> SourceDataset:
+def load_source(
+    name: str,
+    *,
+    release: str | None = None,
+    paths: Sequence[Path] = (),
+    cache_dir: Path | None = None,
+    offline: bool = False,
+) -> SourceDataset:
     """Load a data source.
 
-    A loader that uses the network takes ``offline`` and ``cache_dir``, and raises ``DataError`` when it is offline and has
-    no copy. One that needs neither takes neither.
+    A loader takes those of the keywords ``version`` (the release), ``paths``, ``cache_dir`` and ``offline`` that mean
+    something to it. One that uses the network or reads large files does so when its frames are asked for, so that loading
+    costs nothing, and raises ``DataError`` then if it is offline and has no copy.
 
     Raises:
         UnknownNameError: No such source.
+        UsageError: The source has no releases, or is not made from files.
         DataError: The source is out of reach or damaged.
     """
     load = resolve("dataset", name, SOURCES)
-    options = {"cache_dir": cache_directory(cache_dir), "offline": is_offline(offline)}
     accepted = inspect.signature(load).parameters
-    source: SourceDataset = load(**{key: value for key, value in options.items() if key in accepted})
+    chosen = {key: value for key, value in (("version", release), ("paths", tuple(paths))) if value}
+    for key in chosen:
+        if key not in accepted:
+            option, what = (
+                ("--release", "has no releases") if key == "version" else ("--from", "is not made from files")
+            )
+            raise UsageError(f"data set {name!r} {what}; leave {option} out")
+    options = {"cache_dir": cache_directory(cache_dir), "offline": is_offline(offline)}
+    source: SourceDataset = load(**chosen, **{key: value for key, value in options.items() if key in accepted})
     return source
 
 
-def locate(name: str, cache_dir: Path | None = None) -> Path:
-    """The directory in the cache where the present version of a data set is prepared.
+def locate(name: str, cache_dir: Path | None = None, *, release: str | None = None, paths: Sequence[Path] = ()) -> Path:
+    """The directory in the cache where a data set is prepared.
 
     Raises:
         UnknownNameError: No such source.
+        UsageError: The source has no releases, or is not made from files.
     """
-    return place(load_source(name, cache_dir=cache_dir), cache_dir)
+    return place(load_source(name, release=release, paths=paths, cache_dir=cache_dir), cache_dir)
 
 
 def place(source: SourceDataset, cache_dir: Path | None = None) -> Path:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from xferbench.dataset.layout import CONFIGS, DROPS, MANIFEST, shard
-from xferbench.pairing import REASONS
+from xferbench.dataset.layout import CONFIGS, DROPS, MANIFEST
+from xferbench.pairing import REASONS as PAIRING_REASONS
 from xferbench.records import PROPERTIES, SPLITS
+from xferbench.sources.reading import REASONS as SOURCE_REASONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -32,6 +33,7 @@ COLUMNS = (
 )
 """Name, type, unit and meaning of every column. A label that a calculation does not have is null, never zero."""
 
+REASONS = {**SOURCE_REASONS, **PAIRING_REASONS}
 SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
 TAGS = ("chemistry", "materials-science", "density-functional-theory", "interatomic-potentials", "PBE", "r2SCAN")
 
@@ -75,7 +77,7 @@ def _front_matter(facts: Mapping[str, Any]) -> list[str]:
     for config in CONFIGS:
         lines += [f"- config_name: {config}", *(["  default: true"] if config == "r2scan" else []), "  data_files:"]
         for split in (name for name in SPLITS if facts["splits"][name]["pairs"]):
-            lines += [f"  - split: {split}", f"    path: {shard(config, split)}"]
+            lines += [f"  - split: {split}", f"    path: data/{config}/{split}-*.parquet"]
     return [*lines, "---"]
 
 

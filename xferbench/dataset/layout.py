@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping  # noqa: TC003 - schema.parse reads the annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,10 +15,10 @@ from xferbench.errors import FormatError, IntegrityError, StorageError
 from xferbench.records import SPLITS, Drop, Geometry, SplitRule
 from xferbench.schema import parse
 from xferbench.storage import disk_errors, read_bytes, read_json, sha256, to_json
-from xferbench.tables import FRAME_SCHEMA, read_table
+from xferbench.tables import FRAME_SCHEMA, read_batches
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 SCHEMA = 1
@@ -30,14 +31,37 @@ DROPS = "drops.jsonl"
 SHARD_SCHEMA = FRAME_SCHEMA.append(pa.field("subset_key", pa.float64(), nullable=False))
 
 
-def shard(config: str, split: str) -> str:
+def shard(config: str, split: str, index: int = 0, count: int = 1) -> str:
     """Path of a Parquet file within the directory, named as ``datasets`` names shards."""
-    return f"data/{config}/{split}-00000-of-00001.parquet"
+    return f"data/{config}/{split}-{index:05d}-of-{count:05d}.parquet"
 
 
-SHARDS = {shard(config, split): (config, split) for config in CONFIGS for split in SPLITS}
-FILES = (CARD, DROPS, *SHARDS)
-"""Everything the manifest vouches for; with the manifest itself, everything in the directory."""
+SHARD_PATTERN = re.compile(rf"data/({'|'.join(CONFIGS)})/({'|'.join(SPLITS)})-(\d{{5}})-of-(\d{{5}})\.parquet")
+
+
+def shards(stated: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """The Parquet files that a data set must have, given those that its manifest states.
+
+    A split has equally many shards in both configurations, at least one: as many as the names say.
+
+    Returns:
+        Path -> configuration and split, in the order of the rows.
+    """
+    counts = dict.fromkeys(SPLITS, 1)
+    for match in map(SHARD_PATTERN.fullmatch, stated):
+        if match is not None:
+            counts[match[2]] = max(counts[match[2]], int(match[4]))
+    return {
+        shard(config, split, index, counts[split]): (config, split)
+        for config in CONFIGS
+        for split in SPLITS
+        for index in range(counts[split])
+    }
+
+
+def expected_files(stated: Iterable[str]) -> tuple[str, ...]:
+    """Everything the manifest must vouch for, given what it states; with itself, everything in the directory."""
+    return (CARD, DROPS, *shards(stated))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,12 +176,18 @@ def file_problems(directory: Path, manifest: Manifest) -> list[str]:
     Raises:
         StorageError: Something cannot be read.
     """
+    expected = expected_files(manifest.files)
     problems = [
-        f"{MANIFEST} states a file {path!r:.80} that no data set has" for path in manifest.files if path not in FILES
+        f"{MANIFEST} states a file {path!r:.80} that no data set has"
+        for path in manifest.files
+        if path not in set(expected)
     ]
     with disk_errors("read", directory):
-        problems += [f"{path} does not belong to the data set" for path in foreign_files(directory)]
-        problems += [problem for path in FILES if (problem := _file_problem(directory, path, manifest.files.get(path)))]
+        foreign = sorted(set(_present_files(directory)) - {MANIFEST, *expected})
+        problems += [f"{path} does not belong to the data set" for path in foreign]
+        problems += [
+            problem for path in expected if (problem := _file_problem(directory, path, manifest.files.get(path)))
+        ]
     return problems
 
 
@@ -175,9 +205,15 @@ def _file_problem(directory: Path, path: str, facts: FileFacts | None) -> str | 
 
 
 def foreign_files(directory: Path) -> list[str]:
-    """Files under the directory that no data set has."""
+    """Files under the directory that no data set, of however many shards, has."""
+    known = {MANIFEST, CARD, DROPS}
+    return [path for path in _present_files(directory) if path not in known and not SHARD_PATTERN.fullmatch(path)]
+
+
+def _present_files(directory: Path) -> list[str]:
+    """Paths of all files under a directory, links included."""
     paths = (path for path in directory.rglob("*") if path.is_symlink() or not path.is_dir())
-    return sorted({path.relative_to(directory).as_posix() for path in paths} - {MANIFEST, *FILES})
+    return sorted(path.relative_to(directory).as_posix() for path in paths)
 
 
 def integrity_error(directory: Path, problems: Sequence[str]) -> IntegrityError:
@@ -189,22 +225,26 @@ def integrity_error(directory: Path, problems: Sequence[str]) -> IntegrityError:
     )
 
 
-def read_shard(directory: Path, config: str, split: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read one Parquet file of the directory.
+def read_shard(directory: Path, path: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """Read one Parquet file of the directory, row group by row group; at least one table comes.
+
+    Args:
+        directory: Of the data set.
+        path: Within the directory.
+        columns: All of them if not given.
 
     Raises:
         StorageError: It cannot be read.
         IntegrityError: It is not Parquet, or has other columns.
     """
-    path = directory / shard(config, split)
     wanted = SHARD_SCHEMA if columns is None else pa.schema([SHARD_SCHEMA.field(name) for name in columns])
-    table = read_table(path, columns)
-    if not table.schema.equals(wanted):
-        different = set(map(str, wanted)).symmetric_difference(map(str, table.schema))
-        raise IntegrityError(
-            f"{path} has other columns than a data set of schema {SCHEMA}: {', '.join(sorted(different))}"
-        )
-    return table
+    for table in read_batches(directory / path, columns):
+        if not table.schema.equals(wanted):
+            different = set(map(str, wanted)).symmetric_difference(map(str, table.schema))
+            raise IntegrityError(
+                f"{directory / path} has other columns than a data set of schema {SCHEMA}: {', '.join(sorted(different))}"
+            )
+        yield table
 
 
 def drops_text(drops: Sequence[Drop]) -> str:

@@ -5,14 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from xferbench.dataset.layout import CONFIGS, file_problems, integrity_error, read_manifest, read_shard
+from xferbench.dataset.layout import (
+    CONFIGS,
+    SHARD_SCHEMA,
+    file_problems,
+    integrity_error,
+    read_manifest,
+    read_shard,
+    shards,
+)
 from xferbench.records import SPLITS, Geometry, Pair
 from xferbench.registry import check_name
 from xferbench.tables import table_frames
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
+
+    import pyarrow as pa
 
     from xferbench.records import Frame
 
@@ -44,8 +54,10 @@ class Dataset:
             raise integrity_error(directory, problems)
         splits = {
             material: split
-            for split in SPLITS
-            for material in read_shard(directory, "r2scan", split, ["material_id"])["material_id"].to_pylist()
+            for path, (config, split) in shards(manifest.files).items()
+            if config == "r2scan"
+            for table in read_shard(directory, path, ["material_id"])
+            for material in table["material_id"].unique().to_pylist()
         }
         return cls(directory=directory, manifest=values, splits=splits)
 
@@ -65,7 +77,7 @@ class Dataset:
         return str(self.manifest["fingerprint"])
 
     def frames(self, family: str, split: str | None = None) -> list[Frame]:
-        """Frames of one functional family, sorted by ``pair_id`` within a split.
+        """Frames of one functional family, sorted by ``pair_id`` within a split. Of a large data set, see ``iter_frames``.
 
         Args:
             family: ``gga`` or ``r2scan``.
@@ -74,21 +86,55 @@ class Dataset:
         Raises:
             UnknownNameError: No such family or split.
         """
-        check_name("family", family, CONFIGS)
-        chosen = SPLITS if split is None else [check_name("split", split, SPLITS)]
-        return [frame for name in chosen for frame in table_frames(read_shard(self.directory, family, name))]
+        return list(self.iter_frames(family, split))
 
     def pairs(self, split: str | None = None) -> list[Pair]:
-        """Pairs in the order of ``frames``.
+        """Pairs in the order of ``frames``. Of a large data set, see ``iter_pairs``.
+
+        Raises:
+            UnknownNameError: No such split.
+        """
+        return list(self.iter_pairs(split))
+
+    def iter_frames(self, family: str, split: str | None = None) -> Iterator[Frame]:
+        """What ``frames`` returns, one by one, with one row group in memory at a time.
+
+        Raises:
+            UnknownNameError: No such family or split.
+        """
+        return (frame for table in self.tables(family, split) for frame in table_frames(table))
+
+    def iter_pairs(self, split: str | None = None) -> Iterator[Pair]:
+        """What ``pairs`` returns, one by one.
 
         Raises:
             UnknownNameError: No such split.
         """
         geometry = Geometry(self.manifest["geometry"])
-        return [
-            Pair(gga=gga, r2scan=r2scan, geometry=geometry)
-            for gga, r2scan in zip(self.frames("gga", split), self.frames("r2scan", split), strict=True)
+        families = (self.iter_frames(config, split) for config in CONFIGS)
+        return (Pair(gga=gga, r2scan=r2scan, geometry=geometry) for gga, r2scan in zip(*families, strict=True))
+
+    def tables(self, family: str, split: str | None = None, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """The rows of ``frames`` as tables, one row group in memory at a time.
+
+        Args:
+            family: ``gga`` or ``r2scan``.
+            split: One split; all of them, train first, if not given.
+            columns: Some of the columns; all of them, ``FRAME_SCHEMA`` and ``subset_key``, if not given.
+
+        Raises:
+            UnknownNameError: No such family, split or column.
+        """
+        check_name("family", family, CONFIGS)
+        chosen = SPLITS if split is None else (check_name("split", split, SPLITS),)
+        for name in columns or ():
+            check_name("column", name, SHARD_SCHEMA.names)
+        paths = [
+            path
+            for path, (config, name) in shards(self.manifest["files"]).items()
+            if (config, name) in {(family, item) for item in chosen}
         ]
+        return (table for path in paths for table in read_shard(self.directory, path, columns))
 
 
 def summary(dataset: Dataset) -> str:

@@ -1,0 +1,69 @@
+"""Generated files of the shape of MatPES go all the way to a verified data set."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from xferbench.dataset import prepare, verify
+from xferbench.sources.documents import documents
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "matpes_like.py"
+
+
+@pytest.fixture(scope="module")
+def matpes_like():
+    if not SCRIPT.exists():
+        pytest.skip("the benchmarks are not part of this checkout")
+    spec = importlib.util.spec_from_file_location("matpes_like", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def generated(matpes_like, tmp_path_factory):
+    return matpes_like.write(tmp_path_factory.mktemp("generated"), 600)
+
+
+def by_id(path):
+    return {document.value["matpes_id"]: document.value for document in documents(path)}
+
+
+def test_what_is_alone_or_moved_is_dropped_and_the_rest_is_paired(generated, tmp_path):
+    pbe, r2scan = (by_id(path) for path in generated)
+    both = pbe.keys() & r2scan.keys()
+    moved = {
+        name
+        for name in both
+        if pbe[name]["structure"]["sites"][0]["abc"] != r2scan[name]["structure"]["sites"][0]["abc"]
+    }
+    prepared = prepare("matpes", tmp_path / "d", paths=generated)
+    verify(prepared.directory)
+    assert {pair.pair_id for pair in prepared.iter_pairs()} == both - moved
+    alone = len(pbe.keys() ^ r2scan.keys())
+    assert prepared.manifest["drops"] == {"coordinates_differ": len(moved), "no_partner": alone}
+    assert moved
+    assert alone
+
+
+def test_energies_are_those_of_the_documents(generated, tmp_path):
+    prepared = prepare("matpes", tmp_path / "d", paths=generated)
+    pbe, r2scan = (by_id(path) for path in generated)
+    for pair in prepared.iter_pairs("test"):
+        assert pair.gga.energy == pbe[pair.pair_id]["energy"]
+        assert pair.r2scan.energy == r2scan[pair.pair_id]["energy"]
+        assert pair.material_id == pbe[pair.pair_id]["provenance"]["original_mp_id"]
+
+
+def test_the_same_seed_gives_the_same_files(matpes_like, generated, tmp_path):
+    again = matpes_like.write(tmp_path, 600)
+    assert [by_id(path) for path in again] == [by_id(path) for path in generated]
+
+
+def test_the_two_files_list_their_structures_in_different_orders(generated):
+    pbe, r2scan = (list(by_id(path)) for path in generated)
+    both = set(pbe) & set(r2scan)
+    assert [name for name in pbe if name in both] != [name for name in r2scan if name in both]

@@ -1,0 +1,239 @@
+"""Pairing of whole tables: what is certainly a pair is told by a few vector operations, the rest is judged one by one.
+
+``pairing.judge`` alone decides. The operations here only recognise what it would certainly accept (tests hold them to
+that), which is nearly everything in a clean data set and takes a hundredth of the time.
+"""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from xferbench.errors import FormatError
+from xferbench.pairing import TOLERANCE, judge
+from xferbench.records import Drop, Frame, Functional, Geometry
+from xferbench.tables import FRAME_SCHEMA, frames_table, is_regular, list_lengths, table_frames, take
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from collections.abc import Set as AbstractSet
+
+    from numpy.typing import NDArray
+
+    Mask = NDArray[np.bool_]
+    Indices = NDArray[np.int64]
+
+IRREGULAR = "irregular"
+UNJUDGED_SCHEMA = FRAME_SCHEMA.append(pa.field(IRREGULAR, pa.binary()))
+"""Frames on the way to be judged; one with arrays that fit no column is carried whole in ``irregular``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Joined:
+    """The pairs and drops of some ``pair_id``.
+
+    Attributes:
+        gga: ``FRAME_SCHEMA``, sorted by ``pair_id``.
+        r2scan: Row i is the partner of row i.
+    """
+
+    gga: pa.Table
+    r2scan: pa.Table
+    drops: Sequence[Drop]
+
+
+def unjudged(frames: Sequence[Frame]) -> pa.Table:
+    """Frames, whatever shapes their arrays have, as a table of ``UNJUDGED_SCHEMA``."""
+    try:
+        return unjudged_table(frames_table(frames))
+    except FormatError:  # some frame is irregular
+        whole = [None if is_regular(frame) else pickle.dumps(frame) for frame in frames]
+    table = frames_table(frame if is_regular(frame) else _emptied(frame) for frame in frames)
+    return table.append_column(UNJUDGED_SCHEMA.field(IRREGULAR), pa.array(whole, type=pa.binary()))
+
+
+def unjudged_table(table: pa.Table) -> pa.Table:
+    """A table of ``FRAME_SCHEMA`` as one of ``UNJUDGED_SCHEMA``."""
+    return table.append_column(UNJUDGED_SCHEMA.field(IRREGULAR), pa.nulls(table.num_rows, pa.binary()))
+
+
+def join(table: pa.Table, geometry: Geometry, repeated: AbstractSet[str]) -> Joined:
+    """Pair the frames of a table.
+
+    Args:
+        table: ``UNJUDGED_SCHEMA``, sorted by ``pair_id``, with all frames of each ``pair_id`` in it.
+        geometry: Declared by the source.
+        repeated: Every ``frame_id`` that occurs more than once in the whole data set.
+    """
+    table = table.combine_chunks()
+    starts = _starts(table["pair_id"])
+    sizes = np.diff(np.append(starts, table.num_rows))
+    gga, r2scan = _couples(table, starts[sizes == 2])
+    frames = table.select(FRAME_SCHEMA.names)
+    certain = _untouched(table, gga, repeated) & _untouched(table, r2scan, repeated)
+    gga, r2scan = gga[certain], r2scan[certain]
+    kept = certainly_pairs(take(frames, gga), take(frames, r2scan), geometry)
+    gga, r2scan = gga[kept], r2scan[kept]
+    rest = np.ones(table.num_rows, dtype=bool)
+    rest[gga] = rest[r2scan] = False
+    more_gga, more_r2scan, drops = _judged(table, np.flatnonzero(rest), geometry, repeated)
+    if more_gga:
+        gga, r2scan = np.append(gga, more_gga), np.append(r2scan, more_r2scan)
+        order = np.argsort(np.minimum(gga, r2scan))
+        gga, r2scan = gga[order], r2scan[order]
+    return Joined(gga=take(frames, gga), r2scan=take(frames, r2scan), drops=drops)
+
+
+def certainly_pairs(gga: pa.Table, r2scan: pa.Table, geometry: Geometry) -> Mask:
+    """Which rows are pairs beyond doubt; the others may be.
+
+    Args:
+        gga: ``FRAME_SCHEMA``, one frame per ``pair_id``.
+        r2scan: Row i has the ``pair_id`` of row i of ``gga``.
+        geometry: See ``pairing.pair``.
+    """
+    certain: Mask = _usable(gga) & _usable(r2scan) & _mask(pc.equal(gga["material_id"], r2scan["material_id"]))
+    if geometry is Geometry.SAME_GEOMETRY:
+        certain &= list_lengths(_column(gga, "numbers")) == list_lengths(_column(r2scan, "numbers"))
+        rows = np.flatnonzero(certain)
+        certain[rows] = _same_geometry(take(gga, rows), take(r2scan, rows))
+    return certain
+
+
+def _starts(pair_ids: pa.ChunkedArray) -> Indices:
+    """Where each run of equal ids begins."""
+    ids = pair_ids.combine_chunks()
+    if len(ids) == 0:
+        return np.empty(0, dtype=np.int64)
+    changes = _mask(pc.not_equal(ids.slice(1), ids.slice(0, len(ids) - 1)))
+    return np.concatenate([[0], np.flatnonzero(changes) + 1])
+
+
+def _couples(table: pa.Table, firsts: Indices) -> tuple[Indices, Indices]:
+    """Rows of the GGA and of the r2SCAN frame, where two neighbours are one of each."""
+    is_r2scan = _mask(pc.equal(table["functional"], Functional.R2SCAN.value))
+    firsts = firsts[is_r2scan[firsts] != is_r2scan[firsts + 1]]
+    gga = np.where(is_r2scan[firsts], firsts + 1, firsts)
+    return gga, 2 * firsts + 1 - gga
+
+
+def _untouched(table: pa.Table, rows: Indices, repeated: AbstractSet[str]) -> Mask:
+    """Rows that are neither irregular nor have a repeated id."""
+    fine = _mask(pc.is_null(table[IRREGULAR]))[rows]
+    if repeated:
+        fine &= ~_mask(pc.is_in(table["frame_id"], value_set=pa.array(sorted(repeated))))[rows]
+    return fine
+
+
+def _judged(
+    table: pa.Table, rows: Indices, geometry: Geometry, repeated: AbstractSet[str]
+) -> tuple[list[int], list[int], list[Drop]]:
+    """Judge the frames of some rows as objects."""
+    gga, r2scan, drops = [], [], []
+    numbered = list(zip(rows.tolist(), _frames(take(table, rows)), strict=True))
+    for _, members in groupby(numbered, key=lambda item: item[1].pair_id):
+        group = list(members)
+        verdict = judge([frame for _, frame in group], geometry, repeated)
+        if isinstance(verdict, Drop):
+            drops.append(verdict)
+        else:
+            places = {frame.functional.is_gga: row for row, frame in group}
+            gga.append(places[True])
+            r2scan.append(places[False])
+    return gga, r2scan, drops
+
+
+def _frames(table: pa.Table) -> list[Frame]:
+    """Frames of a table of ``UNJUDGED_SCHEMA``."""
+    return [
+        frame if whole is None else pickle.loads(whole)  # noqa: S301 - written by this process into a file without a name
+        for frame, whole in zip(table_frames(table), table[IRREGULAR].to_pylist(), strict=True)
+    ]
+
+
+def _emptied(frame: Frame) -> Frame:
+    nothing = np.empty((0, 3))
+    return replace(
+        frame,
+        numbers=np.empty(0, dtype=np.int64),
+        positions=nothing,
+        cell=np.zeros((3, 3)),
+        forces=None,
+        stress=None,
+        magmoms=None,
+    )
+
+
+def _usable(table: pa.Table) -> Mask:
+    """Which frames are usable by themselves beyond doubt."""
+    n = list_lengths(_column(table, "numbers"))
+    usable: Mask = n > 0
+    for name, wanted in (("positions", n), ("forces", n), ("magmoms", n), ("stress", 3)):
+        column = _column(table, name)
+        usable &= (list_lengths(column) == wanted) | _mask(pc.is_null(column))
+        usable[_rows_where(column, lambda values: ~np.isfinite(values))] = False
+    usable[_rows_where(_column(table, "numbers"), lambda values: (values < 1) | (values > 118))] = False
+    usable &= np.isfinite(_matrices(table)).all(axis=(1, 2))
+    correction = pc.fill_null(_column(table, "correction"), 0.0)
+    energy = pc.fill_null(_column(table, "energy"), np.nan)
+    finite: Mask = np.isfinite(_numbers(energy)) & np.isfinite(_numbers(correction))
+    return usable & finite
+
+
+def _same_geometry(gga: pa.Table, r2scan: pa.Table) -> Mask:
+    """Which rows are the same atoms in the same places beyond doubt: without looking for periodic images.
+
+    Half the tolerance keeps clear of rounding.
+    """
+    n = list_lengths(_column(gga, "numbers"))
+    atoms_differ = _flat(_column(gga, "numbers")) != _flat(_column(r2scan, "numbers"))
+    moved = (_flat(_column(gga, "positions")) - _flat(_column(r2scan, "positions"))).reshape(-1, 3)
+    atoms_differ |= np.linalg.norm(moved, axis=1) > TOLERANCE / 2
+    same: Mask = np.linalg.norm(_matrices(gga) - _matrices(r2scan), axis=2).max(axis=1, initial=0.0) <= TOLERANCE / 2
+    same[np.repeat(np.arange(len(n)), n)[atoms_differ]] = False
+    pbc = [_flat(_column(table, "pbc")).reshape(-1, 3) for table in (gga, r2scan)]
+    same &= (pbc[0] == pbc[1]).all(axis=1)
+    return same
+
+
+def _rows_where(column: pa.Array, test: Callable[[NDArray[np.float64]], Mask]) -> Indices:
+    """Rows of a list column in which any value passes a test."""
+    values = _flat(column)
+    found = test(values)
+    if not found.any():
+        return np.empty(0, dtype=np.int64)
+    n = list_lengths(column)
+    per_row = n * (len(values) // max(int(n.sum()), 1))
+    return np.unique(np.repeat(np.arange(len(n)), per_row)[found])
+
+
+def _matrices(table: pa.Table) -> NDArray[np.float64]:
+    return _flat(_column(table, "cell")).reshape(-1, 3, 3)
+
+
+def _column(table: pa.Table, name: str) -> pa.Array:
+    return table[name].combine_chunks()
+
+
+def _flat(column: pa.Array) -> NDArray[np.float64]:
+    while pa.types.is_nested(column.type):
+        column = column.flatten()
+    return _numbers(column)
+
+
+def _numbers(array: pa.Array) -> NDArray[np.float64]:
+    values: NDArray[np.float64] = array.to_numpy(zero_copy_only=False)
+    return values
+
+
+def _mask(array: pa.Array | pa.ChunkedArray) -> Mask:
+    values: Mask = np.asarray(
+        array.to_numpy(zero_copy_only=False) if isinstance(array, pa.Array) else array.to_numpy(), bool
+    )
+    return values
