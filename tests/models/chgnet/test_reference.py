@@ -8,9 +8,9 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from xferbench.models import check_model, load, normalise, parse_spec
+from xferbench.models import check_model, normalise
 from xferbench.models.ase import CalculatorModel
-from xferbench.models.chgnet.reference import FUNCTIONALS, atom_references
+from xferbench.models.chgnet.reference import FUNCTIONALS, atom_references, load
 from xferbench.models.crystals import RATTLE, STRAIN, candidates, strained
 from xferbench.records import Functional
 from xferbench.registry import MODEL_VARIANTS
@@ -21,7 +21,7 @@ pytest.importorskip("chgnet")
 
 @pytest.fixture(scope="module")
 def models():
-    return {variant: load(parse_spec(f"chgnet:{variant}")) for variant in MODEL_VARIANTS["chgnet"]}
+    return {variant: load(variant) for variant in MODEL_VARIANTS["chgnet"]}
 
 
 @pytest.fixture(scope="module")

@@ -91,7 +91,7 @@ def load(variant: str, device: str = "cpu") -> ReferenceCHGNet:
         from chgnet.model.model import CHGNet
     except ModuleNotFoundError as error:
         raise MissingExtraError(f'chgnet needs the package {error.name!r}; pip install "xferbench[chgnet]"') from error
-    _check_device(device)
+    check_device(device)
     # its constructor prints
     with contextlib.redirect_stdout(io.StringIO()):
         network = CHGNet.load(model_name=variant, use_device=device, check_cuda_mem=False, verbose=False)
@@ -117,7 +117,12 @@ def atom_references(network: Any) -> dict[str, float]:  # noqa: ANN401 - a CHGNe
     return {symbol: energy for symbol, energy in energies.items() if symbol not in UNTRAINED and abs(energy) > 1e-9}
 
 
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
+    """Whether torch can put a tensor there.
+
+    Raises:
+        ModelError: It cannot.
+    """
     import torch
 
     try:
