@@ -17,7 +17,7 @@ quickstart: $(VENV)/.user
 	$(BIN)/xferbench quickstart
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 check: format lint types test wheel
 

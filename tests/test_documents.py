@@ -81,6 +81,7 @@ def test_every_built_in_model_has_a_card():
             assert (ROOT / "leaderboard" / "models" / f"{adapter}-{variant}.toml").exists()
 
 
-def test_the_table_in_the_readme_is_what_the_committed_results_give():
-    namespace = runpy.run_path(str(ROOT / "docs" / "readme_table.py"))
-    assert namespace["updated"](README) == README
+@pytest.mark.parametrize("page", ["README.md", "docs/identity.md"])
+def test_tables_show_what_the_committed_results_give(page):
+    text = (ROOT / page).read_text()
+    assert runpy.run_path(str(ROOT / "docs" / "tables.py"))["updated"](page, text) == text

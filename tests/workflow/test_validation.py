@@ -136,3 +136,10 @@ def test_a_broken_task_is_found(tree):
 def test_a_folder_with_nothing_to_check_is_an_error(tmp_path):
     with pytest.raises(StorageError, match="has no tasks/, models/ or results/ to check"):
         validate(tmp_path)
+
+
+def test_the_tree_of_this_repository_is_sound(cache, monkeypatch):
+    monkeypatch.setenv("XFERBENCH_CACHE", str(cache))
+    lines, problems = validate(Path(__file__).parents[2])
+    assert problems == []
+    assert sum("scored again with the same numbers" in line for line in lines) >= 13

@@ -252,18 +252,21 @@ def _close_pairs(
     )
     left = np.column_stack([-2 * a, a_square - limit[crystals.owner], np.ones(len(a))]).astype(np.float32)
     right = np.column_stack([b, np.ones(len(b)), b_square]).astype(np.float32).T
-    rows, columns = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
-    stops = np.cumsum(crystals.counts)
-    edges = np.searchsorted(target_owner, np.arange(n_crystals + 1))
-    for crystal in range(n_crystals):
-        first, last = edges[crystal], edges[crystal + 1]
-        step = max(1, PAIR_BLOCK // int(last - first))
-        for start in range(stops[crystal] - crystals.counts[crystal], stops[crystal], step):
-            block = left[start : min(start + step, stops[crystal])] @ right[:, first:last]
-            row, column = np.divmod(np.flatnonzero(block <= 0), last - first)
-            rows.append(row + start)
-            columns.append(column + first)
-    return np.concatenate(rows), np.concatenate(columns)
+    hits, blocks = [np.zeros(0, dtype=np.int64)], [(0, 0, 0, 1)]
+    stops = np.cumsum(crystals.counts).tolist()
+    edges = np.searchsorted(target_owner, np.arange(n_crystals + 1)).tolist()
+    start = 0
+    for stop, first, last in zip(stops, edges[:-1], edges[1:], strict=True):
+        width = last - first
+        step = max(1, PAIR_BLOCK // width)
+        for begin in range(start, stop, step):
+            distance = left[begin : min(begin + step, stop)] @ right[:, first:last]
+            hits.append(np.flatnonzero(distance <= 0))
+            blocks.append((len(hits[-1]), begin, first, width))
+        start = stop
+    sizes, begins, firsts, widths = (np.array(column) for column in zip(*blocks, strict=True))
+    row, column = np.divmod(np.concatenate(hits), np.repeat(widths, sizes))
+    return row + np.repeat(begins, sizes), column + np.repeat(firsts, sizes)
 
 
 def _angles(start: Integers, n_atoms: int) -> tuple[Integers, Integers, Integers]:
