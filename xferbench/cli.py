@@ -232,6 +232,7 @@ def refs_compare(dataset: str, *, out: Path | None, json_output: bool, **options
 @click.option("-o", "--out", type=DIRECTORY, default=Path("xferbench-out"), show_default=True, help="Where results go.")
 @click.option("--dataset", "directory", type=DIRECTORY, help="A prepared data set; default: in the cache.")
 @click.option("--device", default="cpu", show_default=True, help="What torch calls it: cpu, cuda, cuda:1, mps.")
+@click.option("--engine", help="Run a built-in model another way; for chgnet: xferbench (default) or chgnet.")
 @click.option(
     "--batch-size", type=click.IntRange(1), default=16, show_default=True, help="Structures per call of the model."
 )

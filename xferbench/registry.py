@@ -31,6 +31,9 @@ MODELS = {"chgnet": "xferbench.models.chgnet:load"}
 MODEL_VARIANTS = {"chgnet": ("0.3.0", "0.2.0", "r2scan")}
 """Variants of each adapter, written ``adapter:variant`` on the command line."""
 
+MODEL_ENGINES = {"chgnet": ("xferbench", "chgnet")}
+"""Ways to run an adapter's weights, the default first; ``xferbench score --engine`` chooses another."""
+
 FLOORS = {
     "references": "xferbench.floors:references",
     "copy-gga": "xferbench.floors:copy_gga",

@@ -140,3 +140,17 @@ def test_reading_a_spec_loads_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+class TestEngine:
+    def test_a_built_in_model_can_run_another_way(self):
+        assert parse_spec("chgnet:r2scan").engine is None
+        assert parse_spec("chgnet:r2scan", engine="chgnet").engine == "chgnet"
+
+    def test_an_unknown_engine_names_the_known_ones(self):
+        with pytest.raises(UnknownNameError, match=r"unknown engine 'fast'; known: chgnet, xferbench"):
+            parse_spec("chgnet:r2scan", engine="fast")
+
+    def test_a_file_has_no_engine(self, tmp_path):
+        with pytest.raises(UsageError, match=r"--engine chgnet is for built-in models"):
+            parse_spec(str(tmp_path / "model.py"), engine="chgnet")

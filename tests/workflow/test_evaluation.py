@@ -251,3 +251,14 @@ def test_a_damaged_data_set_in_the_cache_is_made_again_and_said(tmp_path, lennar
     assert dataclasses.asdict(score(request).results[0]) == dataclasses.asdict(first)
     score(request)
     assert [line.split(" in ")[0] for line in said] == ["preparing data set mini"] * 2
+
+
+def test_the_engine_of_a_model_is_part_of_the_settings(request_):
+    pytest.importorskip("chgnet", reason="the engines run CHGNet, an extra")
+    own = score(request_(model="chgnet:r2scan")).results[0]
+    with pytest.raises(UsageError, match=r"engine was not set and is \"chgnet\".*--no-resume"):
+        score(request_(model="chgnet:r2scan", engine="chgnet"))
+    original = score(request_(model="chgnet:r2scan", engine="chgnet", resume=False)).results[0]
+    assert original.predictions.settings["engine"] == "chgnet"
+    for key in ("energy_mae/aligned", "force_mae", "stress_mae"):
+        assert original.metric(key).value == pytest.approx(own.metric(key).value, abs=1e-5)

@@ -67,7 +67,8 @@ def load(spec: ModelSpec, device: str = "cpu") -> Model:
     """
     if spec.path is None:
         adapter, _, variant = spec.name.partition(":")
-        model: Model = resolve("model", adapter, MODELS)(variant, device)
+        options = {} if spec.engine is None else {"engine": spec.engine}
+        model: Model = resolve("model", adapter, MODELS)(variant, device, **options)
         return model
     path = Path(spec.path)
     module = _run(path)

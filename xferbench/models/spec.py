@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from xferbench.errors import ModelError, UnknownNameError, UsageError
-from xferbench.registry import FLOORS, MODEL_VARIANTS, near
+from xferbench.registry import FLOORS, MODEL_ENGINES, MODEL_VARIANTS, check_name, near
 from xferbench.storage import read_bytes
 
 MODEL_ID = re.compile(r"[a-z0-9]+(?:[.-][a-z0-9]+)*")
@@ -30,28 +30,39 @@ class ModelSpec:
         name: As an adapter and its variant, ``chgnet:0.3.0``, or the file's name.
         path: Absolute path of the file.
         model_id: What the model is called in results: ``chgnet-0.3.0``; a file's ``MODEL_ID``, else its stem.
+        engine: Another way to run a built-in model than its default; see ``registry.MODEL_ENGINES``.
     """
 
     kind: Literal["builtin", "file"]
     name: str
     path: str | None = None
     model_id: str
+    engine: str | None = None
 
 
-def parse_spec(text: str) -> ModelSpec:
+def parse_spec(text: str, *, engine: str | None = None) -> ModelSpec:
     """Read what a user typed for a model: ``chgnet:0.3.0`` or ``path/to/model.py``.
 
+    Args:
+        text: As typed.
+        engine: Which way to run a built-in model; its default if not given.
+
     Raises:
-        UsageError: The file is missing, is a folder or is not Python; or a floor is named, which is not a model.
+        UsageError: The file is missing, is a folder or is not Python; or a floor is named, which is not a model; or an
+            engine is named for a file.
         UnknownNameError: No built-in model has this name, or its variant is left out.
         ModelError: The file has a syntax error or an unusable ``MODEL_ID``.
         StorageError: The file cannot be read.
     """
     if text.endswith(".py") or os.sep in text:
+        if engine is not None:
+            raise UsageError(f"--engine {engine} is for built-in models; {text} runs in its own way")
         return _file_spec(Path(text))
     known = [f"{adapter}:{variant}" for adapter, variants in MODEL_VARIANTS.items() for variant in variants]
     if text in known:
-        return ModelSpec(kind="builtin", name=text, model_id=text.replace(":", "-"))
+        if engine is not None:
+            check_name("engine", engine, MODEL_ENGINES.get(text.partition(":")[0], ()))
+        return ModelSpec(kind="builtin", name=text, model_id=text.replace(":", "-"), engine=engine)
     floors = [f"floor:{name}" for name in FLOORS]
     if text in floors:
         raise UsageError(

@@ -51,6 +51,7 @@ class Request:
         model: ``chgnet:r2scan``, ``floor:ridge``, a ``model.py``, or a predictions ``.parquet``.
         task: Task id or TOML file.
         directory: A prepared data set; without it the cached one, prepared if need be.
+        engine: Another way to run a built-in model than its default.
         limit: Score only the first test frames: a trial, of which no result file is written.
         model_id: Name of the row, for a predictions file.
         functional: What the model reproduces, for a predictions file.
@@ -62,6 +63,7 @@ class Request:
     out: Path = Path("xferbench-out")
     directory: Path | None = None
     device: str = "cpu"
+    engine: str | None = None
     batch_size: int = 16
     limit: int | None = None
     timeout: float = 600.0
@@ -107,7 +109,7 @@ def score(request: Request) -> Report:
     """
     task = load_task(request.task)
     if not is_predictions(request.model) and not request.model.startswith("floor:"):
-        parse_spec(request.model)  # a wrong name should not cost the preparation of a data set
+        parse_spec(request.model, engine=request.engine)  # a wrong name should not cost the preparation of a data set
     data = open_dataset(task, request)
     contender = _contender(request, task, data)
     scored = [_score(contender, task, data, request)]
@@ -215,13 +217,14 @@ def is_predictions(model: str) -> bool:
 
 
 def _from_model(request: Request, task: Task, data: Dataset) -> Contender:
-    spec = parse_spec(request.model)
+    spec = parse_spec(request.model, engine=request.engine)
     path = predictions_path(request.out, task, spec.model_id, request.limit)
+    engine = {} if spec.engine is None else {"engine": spec.engine}
     predictions, declared = predict.run(
         spec,
         scoring.expected_frames(task, data, limit=request.limit).frames,
         path,
-        settings={"task": task.key, "fingerprint": task.fingerprint},
+        settings={"task": task.key, "fingerprint": task.fingerprint, **engine},
         device=request.device,
         batch_size=request.batch_size,
         timeout=request.timeout,

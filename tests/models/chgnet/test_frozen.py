@@ -88,3 +88,12 @@ def test_weights_are_frozen(make_network):
     network = FrozenCHGNet(make_network()).network
     assert not any(parameter.requires_grad for parameter in network.parameters())
     assert not network.training
+
+
+def test_energies_of_large_cells_are_added_up_in_double_precision(make_network, make_batch, crystals):
+    network = make_network()
+    exact = network(make_batch([crystals.small(1)[0].repeat(5)], network), forces=False, stress=False).energy
+    single = FrozenCHGNet(network.float())
+    found = single(make_batch([crystals.small(1)[0].repeat(5)], single.network), forces=False, stress=False)
+    assert found.energy.dtype == found.site_energies.dtype == torch.float64
+    torch.testing.assert_close(found.energy, exact.detach(), atol=0, rtol=2e-6)

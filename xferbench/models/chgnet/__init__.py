@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from xferbench.models.chgnet.engine import CHGNetEngine
     from xferbench.models.contract import Model
 
-ENGINES = ("xferbench", "chgnet")
-
 
 def load(variant: str, device: str = "cpu", *, engine: str = "xferbench") -> Model:
     """Load a shipped variant, see ``registry.MODEL_VARIANTS``.
@@ -41,9 +39,9 @@ def load(variant: str, device: str = "cpu", *, engine: str = "xferbench") -> Mod
         UnknownNameError: No such variant or engine.
         ModelError: The device is not there.
     """
-    from xferbench.registry import MODEL_VARIANTS, check_name
+    from xferbench.registry import MODEL_ENGINES, MODEL_VARIANTS, check_name
 
-    check_name("engine", engine, ENGINES)
+    check_name("engine", engine, MODEL_ENGINES["chgnet"])
     check_name("variant of chgnet", variant, MODEL_VARIANTS["chgnet"])
     if engine == "chgnet":
         from xferbench.models.chgnet.reference import load as load_reference

@@ -54,4 +54,6 @@ class FrozenCHGNet:
             names = ("bonds", "weights", "short_weights", "angles") if batch.n_angles else ("bonds", "weights")
             outputs = [getattr(features, name) for name in names]
             (slope,) = torch.autograd.grad(outputs, vector, [getattr(back, name) for name in names])
-        return network.output(batch, site.detach(), magmoms, slope, forces=forces, stress=stress)
+        # single precision resolves the energy of a large cell, thousands of eV, to 1e-4 eV only
+        site = site.detach().double()
+        return network.output(batch, site, magmoms, slope, forces=forces, stress=stress)
