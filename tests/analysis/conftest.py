@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -90,3 +91,38 @@ def hostile(found: Analysis) -> Analysis:
     """The same analysis with names that are markup."""
     bad = "<script>alert(1)</script>"
     return replace(found, source=replace(found.source, name=bad, title=bad, material=bad, version=bad))
+
+
+@pytest.fixture(scope="session")
+def analysis_of() -> Callable[..., Analysis]:
+    """``analysis_of(pairs, {"a": "test"})`` -> their analysis; materials that are not named are in train."""
+
+    def make(pairs: list[Pair], splits: dict[str, str] | None = None, **settings: Any) -> Analysis:
+        data = SimpleNamespace(
+            name="handmade",
+            version="1",
+            fingerprint="0" * 8,
+            manifest={"title": "Handmade", "geometry": "same_geometry", "split_rule": {"group": "formula"}},
+            splits={pair.material_id: "train" for pair in pairs} | (splits or {}),
+            iter_pairs=lambda: iter(pairs),
+        )
+        return analyze(data, Settings(**{"n_resamples": 20, **settings}))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def odd(make_pair: Callable[..., Pair], analysis_of: Callable[..., Analysis]) -> dict[str, Analysis]:
+    """Analyses of data that have almost nothing."""
+    force = ([[0.3, 0, 0], [0, 0, 0]], [[0.6, 0, 0], [0, 0, 0]])
+    sodium = [make_pair(str(i), [11], -1 - i / 8, -2 - i / 4) for i in range(12)]
+    flat = [make_pair(str(i), [11] * (i % 3 + 1) + [17], -1.0, -2.0) for i in range(12)]
+    return {
+        "one pair": analysis_of([make_pair("a", [11], -1.0, -2.5)]),
+        "one material": analysis_of(
+            [make_pair(str(i), [11, 17], -1 - i / 8, -2 - i / 4, material="m", forces=force) for i in range(3)]
+        ),
+        "one element": analysis_of(sodium, {"3": "test", "7": "test"}),
+        "nothing varies": analysis_of(flat, {"3": "test", "7": "test"}),
+        "no energies": analysis_of([make_pair("a", [11, 17], None, -2.5, forces=force)]),
+    }

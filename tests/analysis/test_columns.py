@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xferbench.analysis.columns import collect, reduced_formula
+from xferbench.analysis.columns import QUANTITIES, collect, reduced_formula
+from xferbench.analysis.labels import TERMS
 from xferbench.errors import DataError
 from xferbench.records import Functional, Geometry
 
@@ -93,3 +94,45 @@ def test_reduced_formulas(numbers, formula):
 @given(st.lists(st.integers(1, 94), min_size=1, max_size=6), st.integers(1, 4))
 def test_copies_and_order_do_not_change_a_reduced_formula(numbers, copies):
     assert reduced_formula(np.array(sorted(numbers) * copies)) == reduced_formula(np.array(numbers))
+
+
+def test_every_pair_is_either_compared_or_counted(springs):
+    for quantity in QUANTITIES:
+        assert springs.has(quantity).sum() + sum(springs.missing(quantity).values()) == len(springs)
+
+
+def test_taking_nobody_leaves_masks_that_can_still_be_combined(springs):
+    nobody = springs.take(np.zeros(len(springs), dtype=bool))
+    assert len(nobody) == 0
+    assert nobody.has("energy").dtype == bool
+    assert nobody.missing("magmoms") == {}
+    assert nobody.sums["forces"].shape == (0, TERMS["forces"].width)
+
+
+def test_two_geometries_are_the_reason_even_where_labels_are_missing_too(make_pair, columns_of):
+    columns = columns_of([replace(make_pair("a", [11], None, -1.0), geometry=Geometry.SAME_MATERIAL)])
+    assert columns.missing("magmoms") == {"the two geometries differ": 1}
+    assert columns.missing("energy") == {"no label from PBE": 1}
+
+
+def test_reasons_name_the_family_that_lacks_the_label(make_pair, columns_of):
+    pairs = [make_pair("a", [11], None, -1.0, functional=Functional.PBE_U), make_pair("b", [11], None, -1.0)]
+    assert list(columns_of(pairs).missing("energy").items()) == [("no label from PBE", 1), ("no label from PBE+U", 1)]
+
+
+def test_a_correction_of_the_r2scan_side_is_noticed_too(make_pair, columns_of):
+    pair = make_pair("a", [11], -1.0, -2.0)
+    columns = columns_of([replace(pair, r2scan=replace(pair.r2scan, correction=0.0))])
+    assert columns.corrected.tolist() == [True]
+    assert columns.gap.tolist() == [-1.0]
+
+
+def test_pairs_may_come_from_a_generator_and_keep_their_order(make_pair):
+    names = ["z", "a", "m"]
+    columns = collect((make_pair(name, [11], -1, -2) for name in names), dict.fromkeys(names, "test"))
+    assert columns.pair_ids == names
+
+
+def test_rows_of_sums_are_those_of_each_pair_alone(make_pairs, springs):
+    for i, pair in enumerate(make_pairs()):
+        np.testing.assert_array_equal(springs.sums["forces"][i], TERMS["forces"](pair.gga.forces, pair.r2scan.forces))

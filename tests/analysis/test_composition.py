@@ -98,3 +98,46 @@ def test_a_structure_alone_in_its_composition_says_nothing(make_pair, columns_of
 def test_a_missing_energy_leaves_its_companions_alone(make_pair, columns_of):
     columns = columns_of([make_pair("a", [11], -1, -2), make_pair("b", [11], None, -2)])
     assert not deviations(columns)[2].any()
+
+
+def test_deviations_of_a_composition_add_up_to_nothing_and_others_are_nan(columns):
+    gga, r2scan, used = deviations(columns)
+    for formula in ("Cl1Na1", "Cl1Na2"):
+        rows = np.array(columns.formulas) == formula
+        assert gga[rows].sum() == pytest.approx(0, abs=1e-12)
+        assert r2scan[rows].sum() == pytest.approx(0, abs=1e-12)
+    assert np.isnan(gga[~used]).all()
+    assert np.isnan(r2scan[~used]).all()
+
+
+def test_the_slope_is_that_of_a_regression_with_one_constant_per_composition(columns):
+    from sklearn.linear_model import LinearRegression
+
+    rows = slice(0, 5)
+    constants = np.array([[name == "Cl1Na1", name == "Cl1Na2"] for name in columns.formulas[rows]], dtype=float)
+    features = np.column_stack([columns.gga[rows], constants])
+    oracle = LinearRegression(fit_intercept=False).fit(features, columns.r2scan[rows]).coef_[0]
+    assert by_name(columns)["slope"].value == pytest.approx(oracle)
+
+
+def test_a_mirrored_functional_reverses_every_order_and_every_correlation(make_pair, columns_of, columns):
+    rows = zip(columns.pair_ids, columns.numbers, columns.gga, columns.r2scan, strict=True)
+    mirrored = columns_of([make_pair(name, z.tolist(), gga, -r2scan) for name, z, gga, r2scan in rows])
+    before, after = by_name(columns), by_name(mirrored)
+    for name in ("pearson", "spearman", "slope"):
+        assert after[name].value == pytest.approx(-before[name].value), name
+    assert after["same_order"].value == pytest.approx(1 - before["same_order"].value)
+
+
+def test_structures_exactly_at_the_resolution_are_ordered_and_ties_are_not():
+    energies = np.array([0.0, RESOLUTION])
+    np.testing.assert_array_equal(order_sums(energies, energies, ["x"] * 2), [[1, 1]] * 2)
+    np.testing.assert_array_equal(order_sums(energies, np.zeros(2), ["x"] * 2), [[0, 0]] * 2)
+
+
+def test_one_composition_has_values_and_no_intervals(make_pair, columns_of):
+    rows = [("a", -3.0, -7.0), ("b", -2.0, -6.5), ("c", -2.5, -6.9)]
+    for item in by_name(columns_of([make_pair(name, [11], gga, r2scan) for name, gga, r2scan in rows])).values():
+        assert item.value is not None
+        assert item.n_clusters == 1
+        assert item.ci_low is item.ci_high is None

@@ -67,3 +67,44 @@ def test_an_interval_needs_most_resamples_to_determine_the_element(make_pair, co
 def test_without_energies_there_are_no_elements(make_pair, columns_of):
     columns = columns_of([make_pair("a", [11], None, -2)])
     assert rows_of(columns) == {}
+
+
+def test_the_shift_of_a_single_element_is_the_mean_gap(make_pair, columns_of):
+    gaps = [-1.0, -1.5, -4.0]
+    columns = columns_of([make_pair(str(i), [11] * (i + 1), -2.0, -2.0 + gap) for i, gap in enumerate(gaps)])
+    row = rows_of(columns)["Na"]
+    assert row.shift.value == pytest.approx(np.mean(gaps))
+    assert (row.gga, row.r2scan) == pytest.approx((-2.0, -2.0 + np.mean(gaps)))
+    assert (row.determined, row.n_pairs, row.n_materials) == (1.0, 3, 3)
+    assert min(gaps) <= row.shift.ci_low < row.shift.ci_high <= max(gaps)
+
+
+def test_shifts_of_two_elements_by_hand(make_pair, columns_of):
+    columns = columns_of([make_pair("a", [17], -1, -4), make_pair("b", [11], -1, -2), make_pair("c", [11, 17], 0, -2)])
+    got = rows_of(columns)
+    assert list(got) == ["Na", "Cl"]  # by atomic number, whatever comes first
+    assert got["Na"].shift.value == pytest.approx(-1.0)
+    assert got["Cl"].shift.value == pytest.approx(-3.0)
+    assert [got[symbol].n_pairs for symbol in got] == [2, 2]
+
+
+def test_pairs_without_both_energies_count_for_no_element(make_pair, columns_of):
+    columns = columns_of([make_pair("a", [11], -1, -2), make_pair("b", [11, 3], None, -2)])
+    got = rows_of(columns)
+    assert list(got) == ["Na"]
+    assert (got["Na"].n_pairs, got["Na"].n_materials) == (1, 1)
+
+
+def test_elements_of_one_ratio_are_determined_in_no_resample(make_pair, columns_of):
+    got = rows_of(columns_of([make_pair(str(i), [11, 17], -1, -2 - i) for i in range(4)]))
+    assert [row.determined for row in got.values()] == [0.0, 0.0]
+
+
+def test_importances_stand_beside_the_element_they_belong_to(springs):
+    everyone = np.ones(len(springs), dtype=bool)
+    plan = resampling(springs.material_ids, n_resamples=5, seed=0, confidence=0.9)
+    item = rows_of(springs, 5)["O"].shift
+    share = Importance(tree={"O": item}, permutation={"Cl": item}, skill=None)
+    got = {row.symbol: row for row in element_rows(springs, referenced(springs, everyone, everyone), share, plan)}
+    assert [symbol for symbol, row in got.items() if row.tree is item] == ["O"]
+    assert [symbol for symbol, row in got.items() if row.permutation is item] == ["Cl"]

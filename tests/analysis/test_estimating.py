@@ -175,3 +175,77 @@ def test_the_same_seed_gives_the_same_interval_and_another_one_another():
 
 def test_every_statistic_has_a_unit_that_can_be_shown():
     assert {item.unit for item in AGREEMENT} <= set(RENDERED)
+
+
+@given(PAIRS, st.floats(0.1, 10), st.floats(-50, 50))
+def test_an_affine_change_of_one_side_moves_the_slope_and_no_correlation(pairs, factor, offset):
+    x, y = np.array(pairs).T
+    plan = resampling(["a"] * len(x), n_resamples=1, seed=0, confidence=0.9)
+    everyone = np.ones(len(x), dtype=bool)
+    before, after = (
+        {item.name: item.value for item in plan.estimates(agreement_sums(x, side), everyone, AGREEMENT)}
+        for side in (y, factor * y + offset)
+    )
+    if before["pearson"] is not None and np.ptp(y) > 0:
+        assert after["pearson"] == pytest.approx(before["pearson"], abs=1e-9)
+        assert after["slope"] == pytest.approx(factor * before["slope"], abs=1e-9)
+
+
+def test_exchanging_the_functionals_turns_the_bias_and_keeps_the_correlations():
+    x, y = cloud()
+    there, back = measured(x, y), measured(y, x)
+    for name in ("pearson", "spearman", "r_squared", "mae", "rmse"):
+        assert back[name].value == pytest.approx(there[name].value), name
+        assert (back[name].ci_low, back[name].ci_high) == pytest.approx((there[name].ci_low, there[name].ci_high))
+    assert back["bias"].value == pytest.approx(-there["bias"].value)
+    assert back["bias"].ci_low == pytest.approx(-there["bias"].ci_high)
+    assert there["slope"].value * back["slope"].value == pytest.approx(there["r_squared"].value)
+
+
+def test_identity_by_hand_and_negative_where_the_mean_is_the_better_guess():
+    got = measured(np.array([0.0, 2.0]), np.array([1.0, 2.0]))
+    assert got["r_squared_identity"].value == pytest.approx(1 - 1 / 0.5)
+    assert got["r_squared"].value == pytest.approx(1)
+    assert (got["mae"].value, got["rmse"].value, got["bias"].value) == pytest.approx((0.5, 0.5**0.5, 0.5))
+
+
+def test_energies_that_differ_in_rounding_only_are_ties():
+    x = np.array([1.0, 1.0 + 1e-13, 2.0, 3.0])
+    y = np.array([5.0, 1.0, 6.0, 7.0])
+    assert measured(x, y)["spearman"].value == pytest.approx(stats.spearmanr([1, 1, 2, 3], y).statistic)
+
+
+def test_small_blocks_of_ranks_give_the_interval_of_large_ones(monkeypatch):
+    x, y = cloud(10)
+    before = measured(x, y)["spearman"]
+    monkeypatch.setattr("xferbench.analysis.estimating.BLOCK", 30)
+    assert measured(x, y)["spearman"] == before
+
+
+def test_ranks_by_hand():
+    weights = np.array([[1.0, 1, 1, 1], [2, 0, 1, 1]])
+    np.testing.assert_allclose(midranks(np.array([7.0, 5, 7, 9]), weights), [[2.5, 1, 2.5, 4], [2, 0.5, 2, 4]])
+    assert midranks(np.zeros(0), np.zeros((3, 0))).shape == (3, 0)
+
+
+def test_multiplying_all_weights_changes_no_rank_correlation():
+    x, y = cloud(12)
+    weights = np.random.default_rng(0).integers(1, 4, (5, 12)).astype(float)
+    np.testing.assert_allclose(spearman(x, y, weights), spearman(x, y, 3 * weights), atol=1e-12)
+
+
+def test_more_confidence_is_a_wider_interval():
+    x, y = cloud(20)
+    ends = []
+    for confidence in (0.5, 0.99):
+        plan = resampling([str(i) for i in range(20)], n_resamples=300, seed=0, confidence=confidence)
+        (item,) = plan.estimates(agreement_sums(x, y), np.ones(20, dtype=bool), [PEARSON])
+        ends.append((item.ci_low, item.ci_high))
+    assert ends[1][0] < ends[0][0] < ends[0][1] < ends[1][1]
+
+
+def test_names_of_clusters_do_not_matter_only_who_shares_one():
+    x, y = cloud(12)
+    one = measured(x, y, [f"a{i // 3}" for i in range(12)])
+    other = measured(x, y, [f"z{i // 3}" for i in range(12)])
+    assert one == other

@@ -122,3 +122,56 @@ def test_cells_do_not_overlap_and_lie_in_the_box():
 def test_titles_are_escaped(found):
     assert "<b>" not in shifts(found.elements, "<b>")
     assert "<b>" not in energies(np.array([1.0]), np.array([1.0]), "<b>", "<b>")
+
+
+def test_energies_that_are_not_finite_are_left_out():
+    markup = energies(np.array([-1.0, np.inf, -2.0]), np.array([-1.0, -2.0, -3.0]), "Raw", "PBE")
+    assert len(points(markup)) == 2
+    assert "Raw, 2 pairs" in markup
+
+
+def test_one_energy_is_drawn_on_a_scale_of_its_own():
+    markup = energies(np.array([-5.0]), np.array([-5.0]), "Raw", "PBE")
+    ((x, y),) = points(markup)
+    assert x - 52 == pytest.approx(188 - (y - 22), abs=0.2)
+    assert "nan" not in markup
+
+
+def test_all_thinned_points_are_drawn_and_the_scale_is_that_of_all():
+    n = POINTS + 1
+    x = np.linspace(0, 1, n)
+    outlier = np.flatnonzero(~np.isin(np.arange(n), thinned(n)))[0]
+    y = x.copy()
+    y[outlier] = 50.0
+    markup = energies(x, y, "Raw", "PBE")
+    assert len(points(markup)) == POINTS
+    assert min(height for _, height in points(markup)) > 150  # the point that is not drawn still stretches the scale
+
+
+def test_a_known_tree_with_an_undefined_control_is_open_not_zero(found):
+    row = found.elements[0]
+    markup = shares([replace(row, tree=replace(row.tree, value=0.5), permutation=replace(row.permutation, value=None))])
+    assert "Li 0.50 and open" in markup
+
+
+def test_shifts_of_zero_are_the_palest(found):
+    row = replace(found.elements[0], gga=0.0, r2scan=0.0, shift=replace(found.elements[0].shift, value=-0.0))
+    bands = re.findall(r"stripe q(\d)", shifts([row], "PBE"))
+    assert len(set(bands)) == 1
+    assert "−0.00" not in shifts([row], "PBE")
+
+
+def test_cells_are_read_out_by_atomic_number_whatever_their_order():
+    stripe = Stripe(text="1", level=0)
+    label = tree(split_table({"Cl": [stripe], "H": [stripe]}, {}, "T")).get("aria-label")
+    assert label == "T. H 1, Cl 1"
+
+
+def test_figures_of_odd_data_are_well_formed_and_only_those_with_something_to_show(odd):
+    assert list(figures(odd["no energies"])) == []
+    assert list(figures(odd["one pair"])) == ["parity-raw", "parity-in-sample", "elements"]
+    assert "elements" not in figures(odd["one material"])
+    for analysis in odd.values():
+        for markup in figures(analysis).values():
+            assert tree(markup).tag == "svg"
+            assert "nan" not in markup.lower()

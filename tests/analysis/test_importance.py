@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -144,3 +146,70 @@ def test_the_same_seed_gives_the_same_numbers(alloys):
     gaps = fraction(columns, 8)
     one, other = (importance(columns, gaps, **SETTINGS) for _ in range(2))
     assert (one.tree, one.permutation, one.skill) == (other.tree, other.permutation, other.skill)
+
+
+def test_a_constant_in_all_gaps_changes_nothing(alloys):
+    columns = alloys(15)
+    gaps = np.round(64 * fraction(columns, 17)) / 64  # exact in binary: rounding would choose among equal splits
+    one, other = importance(columns, gaps, **SETTINGS), importance(columns, gaps + 8.0, **SETTINGS)
+    assert other.skill.value == pytest.approx(one.skill.value)
+    for symbol in one.tree:
+        assert other.tree[symbol].value == pytest.approx(one.tree[symbol].value, abs=1e-9)
+        assert other.permutation[symbol].value == pytest.approx(one.permutation[symbol].value, abs=1e-9)
+
+
+def test_larger_gaps_scale_the_control_and_leave_tree_and_skill(alloys):
+    columns = alloys(15)
+    gaps = np.round(64 * fraction(columns, 17)) / 64  # exact in binary: rounding would choose among equal splits
+    one, other = importance(columns, gaps, **SETTINGS), importance(columns, 4 * gaps, **SETTINGS)
+    assert other.skill.value == pytest.approx(one.skill.value)
+    for symbol in one.tree:
+        assert other.tree[symbol].value == pytest.approx(one.tree[symbol].value)
+        assert other.permutation[symbol].value == pytest.approx(4 * one.permutation[symbol].value, abs=1e-8)
+
+
+def test_the_order_of_pairs_does_not_reach_the_tree(alloys):
+    columns = alloys(15)
+    order = np.arange(15)[::-1]
+    pick = lambda values: [values[i] for i in order]  # noqa: E731 - used twice, here only
+    mixed = replace(columns, material_ids=pick(columns.material_ids), numbers=pick(columns.numbers))
+    gaps = fraction(columns, 8)
+    one, other = importance(columns, gaps, **SETTINGS), importance(mixed, gaps[order], **SETTINGS)
+    assert (one.tree, one.permutation, one.skill) == (other.tree, other.permutation, other.skill)
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.1, -0.7, 12.3])
+def test_equal_gaps_leave_nothing_to_know(alloys, gap):
+    columns = alloys(13)
+    got = importance(columns, np.full(13, gap), **SETTINGS)
+    assert got.skill.value is None
+    assert {item.value for item in got.tree.values()} == {0.0}
+    assert [item.value for item in got.permutation.values()] == pytest.approx([0.0] * 4, abs=1e-12)
+
+
+def test_one_element_alone_explains_nothing(make_pair, columns_of):
+    columns = columns_of([make_pair(str(i), [11], -1, -2) for i in range(12)])
+    got = importance(columns, np.linspace(0, 1, 12), **SETTINGS)
+    assert list(got.tree) == list(got.permutation) == ["Na"]
+    assert got.tree["Na"].value == got.permutation["Na"].value == 0
+    assert got.skill.value < 0
+
+
+def test_the_skill_is_that_of_sklearn_on_unseen_materials(alloys):
+    from sklearn.metrics import r2_score
+
+    columns = alloys(20)
+    gaps = fraction(columns, 17) + np.random.default_rng(0).normal(0, 0.1, 20)
+    table = by_material(columns, gaps)
+    errors, _ = permutation_rows(table, 0)
+    got = importance(columns, gaps, **SETTINGS)
+    assert got.skill.value == pytest.approx(r2_score(table.target, table.target + errors))
+    assert got.skill.n_clusters == 20
+
+
+def test_the_tree_grows_for_no_more_resamples_than_it_says(alloys, monkeypatch):
+    columns = alloys(12)
+    monkeypatch.setattr("xferbench.analysis.importance.TREES", 5)
+    few, many = (importance(columns, fraction(columns, 8), **{**SETTINGS, "n_resamples": n}) for n in (5, 60))
+    assert few.tree == many.tree
+    assert few.permutation != many.permutation

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.spatial import distance
+from scipy.stats import special_ortho_group
 
-from xferbench.analysis.labels import FORCE_FLOOR, TERMS, ratio
+from xferbench.analysis.labels import FORCE_FLOOR, MOMENT_FLOOR, TERMS, ratio
 from xferbench.units import RENDERED
 
 VECTORS = arrays(np.float64, (4, 3), elements=st.floats(-10, 10))
@@ -109,3 +111,70 @@ def test_a_softer_functional_has_a_slope_below_one():
 
 def test_ratios_of_nothing_are_undefined():
     np.testing.assert_array_equal(ratio(np.array([1.0, 2.0]), np.array([0.0, 4.0])), [np.nan, 0.5])
+
+
+@given(VECTORS, VECTORS, st.integers(0, 100))
+def test_turning_the_crystal_changes_no_angle_and_no_length(gga, r2scan, seed):
+    turn = special_ortho_group.rvs(3, random_state=seed)
+    before, after = values("forces", (gga, r2scan)), values("forces", (gga @ turn.T, r2scan @ turn.T))
+    assert after["rmse"] == pytest.approx(before["rmse"], abs=1e-9)
+    if min(np.square(gga).sum(), np.square(r2scan).sum()) > 1e-6:
+        for name in ("cosine", "norm_ratio", "slope"):
+            assert after[name] == pytest.approx(before[name], abs=1e-6), name
+
+
+def test_turning_the_crystal_keeps_the_hydrostatic_shift():
+    stress = np.array([[0.1, 0.02, 0.0], [0.02, -0.3, 0.05], [0.0, 0.05, 0.4]])
+    turn = special_ortho_group.rvs(3, random_state=1)
+    before, after = values("stress", (stress, 2 * stress)), values("stress", (stress, turn @ (2 * stress) @ turn.T))
+    assert after["hydrostatic_shift"] == pytest.approx(before["hydrostatic_shift"]) == pytest.approx(0.2 / 3)
+
+
+def test_exchanging_the_functionals_inverts_the_norm_ratio_and_keeps_the_angle():
+    gga, r2scan = np.random.default_rng(0).normal(size=(2, 20, 3))
+    there, back = values("forces", (gga, r2scan)), values("forces", (r2scan, gga))
+    assert there["norm_ratio"] * back["norm_ratio"] == pytest.approx(1)
+    assert there["slope"] * back["slope"] == pytest.approx(there["cosine"] ** 2)
+    assert there["cosine_atoms"] == pytest.approx(back["cosine_atoms"])
+
+
+def test_the_cosine_is_one_minus_the_distance_of_scipy():
+    gga, r2scan = np.random.default_rng(1).normal(size=(2, 20, 3))
+    got = values("forces", (gga, r2scan))
+    assert got["cosine"] == pytest.approx(1 - distance.cosine(gga.ravel(), r2scan.ravel()))
+    each = [1 - distance.cosine(a, b) for a, b in zip(gga, r2scan, strict=True)]
+    assert got["cosine_atoms"] == pytest.approx(np.mean(each))
+
+
+def test_a_force_at_the_floor_has_a_direction_and_a_moment_at_its_floor_no_sign():
+    at = [[FORCE_FLOOR, 0, 0]]
+    assert values("forces", (at, at))["directed_atoms"] == 1
+    assert np.isnan(values("magmoms", ([MOMENT_FLOOR], [-MOMENT_FLOOR]))["sign_flips"])
+
+
+def test_flips_are_counted_against_the_better_sign_of_each_cell_on_its_own():
+    up, mixed = [1.0, 1.0, 1.0], [-1.0, -1.0, 1.0]
+    assert values("magmoms", (up, mixed))["sign_flips"] == pytest.approx(1 / 3)
+    assert values("magmoms", (up, mixed), (up, [-1.0] * 3))["sign_flips"] == pytest.approx(1 / 6)
+
+
+def test_symmetric_atoms_have_errors_but_neither_angle_nor_ratio():
+    got = values("forces", (np.zeros((2, 3)), np.zeros((2, 3))))
+    assert (got["mae"], got["rmse"], got["directed_atoms"]) == (0, 0, 0)
+    assert np.isnan([got[name] for name in ("cosine", "norm_ratio", "slope", "cosine_atoms")]).all()
+
+
+@pytest.mark.parametrize("quantity", TERMS)
+def test_statistics_of_many_resamples_are_those_of_each_and_nothing_has_none(quantity):
+    terms = TERMS[quantity]
+    sums = np.random.default_rng(0).uniform(1, 2, (4, 2, terms.width))
+    sums[0, 0] = 0
+    for item in terms.statistics:
+        together = item.combine(sums)
+        assert together.shape == (4, 2)
+        assert np.isnan(together[0, 0])
+        np.testing.assert_allclose(together[3, 1], item.combine(sums[3, 1]))
+
+
+def test_a_negative_denominator_is_no_denominator():
+    assert np.isnan(ratio(np.array([1.0]), np.array([-1e-20]))).all()

@@ -145,3 +145,86 @@ def test_pairs_without_energies_still_compare_forces(synthetic_dataset):
 def test_the_same_data_give_the_same_analysis(found, synthetic_dataset):
     again = analyze(synthetic_dataset, Settings(n_resamples=60))
     assert again.to_json() == found.to_json()
+
+
+def test_one_pair_has_its_gap_and_nothing_that_needs_two(odd):
+    got = odd["one pair"]
+    assert got.find("energy/raw", "mae").value == pytest.approx(1.5)
+    assert got.find("energy/in-sample", "mae").value == pytest.approx(0)
+    assert got.find("energy/raw", "pearson").value is got.find("energy/raw", "mae").ci_low is None
+    assert set(got.spread.values()) == {-1.5}
+    assert [(row.symbol, row.shift.value) for row in got.elements] == [("Na", -1.5)]
+    assert got.tables["importance"].estimates == ()
+
+
+def test_one_material_has_values_without_intervals(odd):
+    for key, table in odd["one material"].tables.items():
+        for item in table.estimates:
+            assert item.ci_low is item.ci_high is None, (key, item.name)
+    assert odd["one material"].find("forces", "slope").value == pytest.approx(2)
+    assert odd["one material"].find("composition", "slope").value == pytest.approx(2)
+
+
+def test_a_single_element_is_referenced_out_of_sample_by_hand(odd):
+    got = odd["one element"]
+    train = [i for i in range(12) if i not in {3, 7}]
+    mean_gap = np.mean([-1 - i / 8 for i in train])
+    by_hand = np.mean([abs(-1 - i / 8 - mean_gap) for i in (3, 7)])
+    assert got.find("energy/out-of-sample", "mae").value == pytest.approx(by_hand)
+    assert got.find("energy/raw", "slope").value == pytest.approx(2)
+
+
+def test_an_empty_test_split_leaves_the_rest_as_it_is(make_pair, analysis_of):
+    pairs = [make_pair(str(i), [11] * (1 + i % 2) + [17], -i / 8, -1 - i / 4) for i in range(4)]
+    none, some = analysis_of(pairs), analysis_of(pairs, {"3": "test"})
+    assert none.tables["energy/out-of-sample"].estimates == ()
+    assert none.counts.not_determined == {"in-sample": 0, "out-of-sample": 0}
+    assert none.tables["energy/in-sample"] == some.tables["energy/in-sample"]
+
+
+def test_a_test_split_that_train_does_not_determine_is_counted_not_a_failure(make_pair, analysis_of):
+    got = analysis_of([make_pair("a", [11], -1, -2), make_pair("b", [17], -1, -3)], {"b": "test"})
+    assert got.tables["energy/out-of-sample"].estimates == ()
+    assert got.counts.not_determined["out-of-sample"] == 1
+    assert got.find("energy/raw", "mae").value == pytest.approx(1.5)
+
+
+def test_without_train_pairs_nothing_is_out_of_sample(make_pair, analysis_of):
+    got = analysis_of([make_pair("a", [11], -1, -2), make_pair("b", [11], -1, -3)], {"a": "test", "b": "val"})
+    assert got.out_of_sample.fits is None
+    assert got.counts.not_determined["out-of-sample"] == 1
+    assert got.counts.splits == {"test": 1, "val": 1}
+
+
+def test_a_split_without_pairs_is_a_data_error(make_pair, analysis_of):
+    with pytest.raises(DataError, match="split val has no pairs to analyse; choose another"):
+        analysis_of([make_pair("a", [11], -1, -2)], split="val")
+
+
+def test_equally_frequent_families_are_chosen_by_name_and_the_order_of_pairs_is_irrelevant(make_pair, analysis_of):
+    pairs = [make_pair("a", [11], -1, -2, functional=Functional.PBE_U), make_pair("b", [11], -1, -3)]
+    for order in (pairs, pairs[::-1]):
+        got = analysis_of(order)
+        assert (got.gga, got.counts.other_functional) == ("PBE", {"PBE+U": 1})
+
+
+def test_moments_of_a_few_pairs_are_compared_and_the_others_counted(make_pair, analysis_of):
+    pairs = [
+        make_pair("a", [26], -1, -2, magmoms=([2.0], [-2.5])),
+        make_pair("b", [26], -1, -2, magmoms=([2.0], None)),
+        make_pair("c", [26], -1, -2),
+    ]
+    got = analysis_of(pairs)
+    assert got.counts.missing["magmoms"] == {"no label from PBE and r2SCAN": 1, "no label from r2SCAN": 1}
+    assert got.find("magmoms", "mae").value == pytest.approx(0.5)
+    assert got.find("magmoms", "mae").n_pairs == 1
+    none = analysis_of(pairs[1:])
+    assert {item.value for item in none.tables["magmoms"].estimates} == {None}
+    assert {item.reason for item in none.tables["magmoms"].estimates} == {"no pairs to compare"}
+
+
+def test_corrections_are_counted_among_the_analysed_only(make_pair, analysis_of):
+    pairs = [make_pair("a", [11], -1, -2), make_pair("b", [11], -1, -2, functional=Functional.PBE_U)]
+    corrected = [replace(pair, gga=replace(pair.gga, correction=-0.5)) for pair in pairs]
+    assert analysis_of([pairs[0], corrected[1]]).counts.corrected == 0
+    assert analysis_of(corrected).counts.corrected == 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from xferbench.analysis import wording
 from xferbench.analysis.page import PAGE_STYLE, SECTIONS, render_page
 
@@ -102,3 +104,25 @@ def test_a_data_set_without_anything_to_show_still_gives_a_page(found, html):
 
 def test_the_same_analysis_gives_the_same_bytes(found):
     assert render_page(found) == render_page(found)
+
+
+@pytest.mark.parametrize("name", ["one pair", "one material", "one element", "nothing varies", "no energies"])
+def test_odd_data_give_a_balanced_page_without_holes(odd, html, name):
+    text = words(html(render_page(odd[name])))
+    for hole in ("None", "nan", "inf "):
+        assert hole not in text, hole
+
+
+def test_elements_that_only_occur_together_are_open_not_without_energies(odd, html):
+    text = words(html(render_page(odd["one material"])))
+    assert "No pair has both energies." not in text
+    assert "only combinations with other elements are determined" in text
+
+
+def test_reasons_and_formulas_cannot_become_markup(found, html):
+    bad = "<img src=x onerror=alert(1)>&amp;"
+    table = found.tables["forces"]
+    broken = replace(table, estimates=(table.estimates[0], replace(table.estimates[1], value=None, reason=bad)))
+    text = render_page(replace(found, tables={**found.tables, "forces": broken}))
+    assert "<img" not in text
+    assert bad in words(html(text))

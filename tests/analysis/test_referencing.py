@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -116,3 +118,38 @@ def test_an_element_that_a_resample_lacks_has_no_shift_in_it(elemental):
     assert np.isnan(drawn[one_ratio]).all()
     full = np.isfinite(drawn).all(axis=1)
     np.testing.assert_allclose(drawn[full], np.tile([-2.0, -5.0], (full.sum(), 1)), atol=1e-9)
+
+
+def test_comparing_nobody_is_not_an_error(elemental):
+    got = referenced(elemental, EVERYONE, ~EVERYONE)
+    assert got.n_fitted == 4
+    assert got.n_open == 0
+    assert not got.used.any()
+
+
+def test_only_compositions_outside_the_fit_are_left_out_and_counted(elemental):
+    got = referenced(elemental, np.array([True, False, False, False]), np.array([False, True, True, True]))
+    assert got.fits[0].energies == pytest.approx({"Na": -1.0})
+    assert (got.used.any(), got.n_open) == (False, 3)
+
+
+def test_elemental_constants_move_the_references_and_leave_the_rest(springs):
+    shift = {3: -5.0, 8: 2.0, 12: 11.0, 17: -40.0}
+    constant = np.array([np.mean([shift[z] for z in item.tolist()]) for item in springs.numbers])
+    train = np.array(springs.splits) == "train"
+    before = referenced(springs, train, ~train)
+    after = referenced(replace(springs, r2scan=springs.r2scan + constant), train, ~train)
+    np.testing.assert_allclose(after.r2scan, before.r2scan, atol=1e-9)
+    moved = [after.fits[1].energies[symbol] - value for symbol, value in before.fits[1].energies.items()]
+    assert moved == pytest.approx(list(shift.values()))
+
+
+def test_the_rest_is_that_of_sklearn(springs):
+    from sklearn.linear_model import LinearRegression
+
+    everyone = np.ones(len(springs), dtype=bool)
+    got = referenced(springs, everyone, everyone)
+    fractions = references.composition_matrix(springs.numbers, [3, 8, 12, 17])
+    fit = LinearRegression(fit_intercept=False).fit(fractions, springs.gga)
+    np.testing.assert_allclose(got.gga, springs.gga - fit.predict(fractions), atol=1e-9)
+    np.testing.assert_allclose(fractions.T @ got.r2scan, 0, atol=1e-9)  # nothing linear in composition is left

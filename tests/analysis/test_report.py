@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+import pytest
+
 from xferbench.analysis import wording
 from xferbench.analysis.figures import figures
 from xferbench.analysis.report import ENERGIES, LABELS, reference, render_report
@@ -60,3 +62,24 @@ def test_missing_parts_are_said_not_shown(found):
 def test_references_have_a_real_minus_and_three_decimals():
     assert reference(-1.23456) == "−1.235"
     assert reference(None) == "–"
+
+
+@pytest.mark.parametrize("name", ["one pair", "one material", "one element", "nothing varies", "no energies"])
+def test_odd_data_give_a_report_without_holes(odd, name):
+    text = render_report(odd[name])
+    assert not re.search(r"\b(None|nan|inf)\b", text)
+    assert "\n\n\n" not in text
+    assert sorted(re.findall(r"figures/(.+?)\.svg", text)) == sorted(figures(odd[name]))
+    for block in re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE):
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1
+
+
+def test_a_table_that_is_empty_is_a_column_of_dashes(odd):
+    text = render_report(odd["one pair"])
+    assert "| Pairs, materials | 1, 1 | 1, 1 | – |" in text
+    assert re.search(r"^\| Mean absolute gap \| 1500\S* meV/atom \| 0\S* meV/atom \| – \|$", text, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("value", [0.0, -0.0, -0.0001])
+def test_a_reference_of_nothing_has_no_minus(value):
+    assert reference(value) == "0.000"

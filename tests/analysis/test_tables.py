@@ -86,3 +86,32 @@ def test_numbers_are_written_with_unit_interval_or_reason(found):
     assert written(replace(item, ci_low=None, ci_high=None)) == "29.1 meV/atom"
     assert written(replace(item, value=None, reason="why")) == "why"
     assert written(replace(item, unit="1", value=0.5, ci_low=0.4, ci_high=0.6)) == "0.50 [0.40, 0.60]"
+
+
+def test_undefined_statistics_are_empty_cells_with_their_reason(odd):
+    got = {(row["table"], row["statistic"]): row for row in rows(statistics_csv(odd["one pair"]))}
+    row = got["energy/raw", "pearson"]
+    assert (row["value"], row["ci_low"], row["reason"]) == ("", "", "the values do not vary")
+    assert got["forces", "mae"]["reason"] == "no pairs to compare"
+    assert got["energy/raw", "mae"]["value"] == "1.5"
+    assert ("energy/out-of-sample", "mae") not in got
+
+
+def test_a_pair_without_energy_keeps_its_row_and_its_forces(odd):
+    (row,) = rows(pairs_csv(odd["no energies"]))
+    assert (row["energy_gga"], row["gap"], row["gap_in_sample"], row["stress_mae"]) == ("", "", "", "")
+    assert (float(row["energy_r2scan"]), float(row["force_mae"])) == (-2.5, 0.05)
+    assert rows(elements_csv(odd["no energies"])) == []
+
+
+def test_open_elements_have_counts_and_no_references(odd):
+    for row in rows(elements_csv(odd["one material"])):
+        assert (row["n_pairs"], row["n_materials"]) == ("3", "1")
+        assert row["reference_gga"] == row["reference_r2scan"] == row["shift"] == ""
+        assert float(row["shift_determined_in_resamples"]) == 0
+
+
+def test_the_terminal_says_why_a_number_is_missing(odd):
+    text = terminal_table(odd["one pair"])
+    assert f"  {'Pearson':36s} the values do not vary\n" in text
+    assert "Referenced, out of sample\n  nothing to compare" in text

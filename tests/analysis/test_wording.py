@@ -44,7 +44,9 @@ def test_energy_sentences_quote_the_tables(found):
 def test_what_is_not_there_is_not_quoted(found):
     assert wording.energy_sentences(replace(found, spread={})) == ["No pair has both energies."]
     assert "no test pairs" in wording.energy_sentences(emptied(found, "energy/out-of-sample"))[1]
-    assert "No composition" in wording.composition_sentence(changed(found, "composition", "pearson", value=None))
+    assert "No composition" in wording.composition_sentence(
+        changed(found, "composition", "pearson", value=None, n_pairs=0)
+    )
     assert "unknown share" in wording.composition_sentence(changed(found, "composition", "same_order", value=None))
 
 
@@ -99,3 +101,33 @@ def test_facts_count_the_splits(found):
 @pytest.mark.parametrize(("n", "text"), [(0, "0 pairs"), (1, "1 pair"), (2, "2 pairs")])
 def test_plurals(n, text):
     assert wording.counted(n, "pair") == text
+
+
+def test_an_undefined_correlation_is_called_undefined(odd):
+    (first, second) = wording.energy_sentences(odd["one pair"])
+    assert "Pearson undefined (the values do not vary)" in first
+    assert "−1.50 to −1.50 eV/atom" in first
+    assert second == "There are no test pairs whose references train determines."
+
+
+def test_equal_energies_of_one_composition_were_compared(odd):
+    said = wording.composition_sentence(odd["nothing varies"])
+    assert "undefined (the values do not vary)" in said
+    assert "an unknown share" in said
+
+
+def test_a_gap_that_does_not_vary_leaves_the_tree_nothing(odd):
+    assert "nothing for the tree to explain" in wording.importance_sentence(odd["nothing varies"])
+
+
+def test_facts_name_only_the_splits_there_are_in_their_usual_order(odd, found):
+    assert dict(wording.facts(odd["one pair"]))["Pairs"] == "1 (train 1)"
+    counts = replace(found.counts, splits={"val": 1, "test": 2, "train": 39})
+    assert dict(wording.facts(replace(found, counts=counts)))["Pairs"] == "42 (train 39, val 1, test 2)"
+
+
+def test_several_reasons_are_all_said(found):
+    reasons = {"no label from PBE": 1, "the two geometries differ": 2}
+    counts = replace(found.counts, missing={"stress": reasons})
+    said = wording.nothing(replace(found, counts=counts), found.tables["stress"])
+    assert said == "Nothing to compare: 1 pair, no label from PBE; 2 pairs, the two geometries differ."

@@ -51,3 +51,16 @@ def test_another_process_with_another_hash_seed_writes_the_same_bytes(found, syn
         check=True, capture_output=True, text=True, env={"PYTHONHASHSEED": "7", "PYTHONPATH": ".", "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert out.stdout.strip() == hashlib.sha256("".join(files(found).values()).encode()).hexdigest()
+
+
+def test_figures_that_are_not_drawn_are_not_written(odd, tmp_path):
+    paths = write(odd["no energies"], tmp_path)
+    assert not (tmp_path / "figures").exists()
+    assert paths[-1].name == "index.html"
+    assert len(paths) == 6
+
+
+def test_writing_again_changes_no_byte(found, tmp_path):
+    before = [path.read_bytes() for path in write(found, tmp_path)]
+    assert [path.read_bytes() for path in write(found, tmp_path)] == before
+    assert [text.encode() for text in files(found).values()] == before

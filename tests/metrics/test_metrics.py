@@ -9,6 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
 from scipy.stats import linregress, spearmanr
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
@@ -269,3 +272,95 @@ class TestDocuments:
     def test_the_guide_lists_no_metric_that_does_not_exist(self):
         listed = set(re.findall(r"^\| `(\w+_\w+)` \| ", DOCUMENT.read_text(), re.MULTILINE))
         assert listed == set(METRICS)
+
+
+def between_the_best_and_the_worst_part(metric, rows):
+    """Values over all frames, and over the even and the odd ones."""
+    odd = rows.frame % 2 == 1
+    parts = [
+        changed(rows, **{n: getattr(rows, n)[kept] for n in ("prediction", "label", "frame", "baseline")})
+        for kept in (odd, ~odd)
+    ]
+    return metric.value(rows), sorted(metric.value(part) for part in parts)
+
+
+class TestInvariances:
+    @each([item for item in METRICS.values() if item.better == "lower" or item.name.endswith(("cosine", "spearman"))])
+    def test_prediction_and_label_may_change_places(self, metric):
+        rows = random_sample(metric)
+        swapped = changed(rows, prediction=rows.label, label=rows.prediction)
+        assert metric.value(swapped) == pytest.approx(metric.value(rows), rel=1e-12)
+
+    @each([item for item in METRICS.values() if item.quantity in {"forces", "force_gap"}])
+    def test_only_mean_absolute_errors_of_forces_depend_on_the_axes(self, metric):
+        rows = random_sample(metric)
+        turn = Rotation.from_euler("xyz", [20, 50, 130], degrees=True).as_matrix()
+        turned = changed(rows, prediction=rows.prediction @ turn.T, label=rows.label @ turn.T)
+        same = metric.value(turned) == pytest.approx(metric.value(rows), rel=1e-10)
+        assert same != metric.name.endswith("_mae")
+
+    @each([item for item in METRICS.values() if item.quantity not in {"gap", "ground"}])
+    def test_the_mirror_image_of_all_signs_changes_nothing(self, metric):
+        rows = random_sample(metric)
+        mirrored = changed(rows, prediction=-rows.prediction, label=-rows.label)
+        assert metric.value(mirrored) == pytest.approx(metric.value(rows), rel=1e-12)
+
+    @every_metric
+    def test_frames_without_rows_change_nothing(self, metric):
+        rows = random_sample(metric)
+        assert metric.value(changed(rows, n_frames=rows.n_frames + 5)) == pytest.approx(metric.value(rows), rel=1e-12)
+
+    @every_metric
+    def test_which_rows_share_a_frame_is_irrelevant_without_a_bootstrap(self, metric):
+        rows = random_sample(metric)
+        alone = changed(rows, frame=np.zeros_like(rows.frame), n_frames=1)
+        assert metric.value(alone) == pytest.approx(metric.value(rows), rel=1e-12)
+
+    @each([item for item in SUMS if item.combine in {sums.mean, sums.root_mean, sums.slope, sums.norm_ratio}])
+    def test_the_whole_lies_between_its_parts(self, metric):
+        whole, (low, high) = between_the_best_and_the_worst_part(metric, random_sample(metric, error=0.7))
+        assert low <= whole <= high
+
+    @each([item for item in SHAPES if item.quantity != "gap"])
+    def test_longer_predictions_have_more_slope_and_ratio_and_the_same_direction(self, metric):
+        rows = random_sample(metric)
+        factors = {"slope": (3, -2), "ratio": (3, 2), "cosine": (1, -1)}[metric.name.rpartition("_")[2]]
+        for times, factor in zip((3, -2), factors, strict=True):
+            scaled = changed(rows, prediction=times * rows.prediction)
+            assert metric.value(scaled) == pytest.approx(factor * metric.value(rows), rel=1e-12)
+
+    def test_opposite_predictions_are_the_worst_that_order_and_direction_know(self):
+        for name in ("force_cosine", "force_gap_cosine", "stress_gap_cosine", "polymorph_kendall"):
+            rows = random_sample(METRICS[name])
+            assert METRICS[name].value(changed(rows, prediction=-rows.label)) == pytest.approx(-1), name
+        rows = random_sample(METRICS["gap_spearman"])
+        opposite = changed(rows, prediction=2 * rows.baseline - rows.label)
+        assert METRICS["gap_spearman"].value(opposite) == pytest.approx(-1)
+
+
+class TestInequalities:
+    @given(st.integers(0, 10**6), st.floats(0.01, 3))
+    def test_error_measures_of_forces_stand_in_their_order(self, seed, error):
+        rows = random_sample(METRICS["force_mae"], seed=seed, error=error)
+        mae, rmse = (METRICS[f"force_{name}"].value(rows) for name in ("mae", "rmse"))
+        median, p95, largest = (METRICS[f"force_error_{name}"].value(rows) for name in ("median", "p95", "max"))
+        assert 0 < mae <= rmse <= largest
+        assert median <= p95 <= largest
+        assert np.sqrt(3) * rmse <= largest * (1 + 1e-12)  # a length has three components
+
+    @given(st.integers(0, 10**6), st.floats(0.01, 3))
+    def test_what_is_explained_follows_from_slope_and_length(self, seed, error):
+        rows = random_sample(METRICS["gap_slope"], seed=seed, error=error)
+        products = sums.product_terms_beyond_baseline(rows).sum(axis=0)
+        slope, length = METRICS["gap_slope"].value(rows), float(sums.norm_ratio(products))
+        assert METRICS["gap_explained"].value(rows) == pytest.approx(2 * slope - length**2, abs=1e-9)
+
+    @given(st.integers(0, 10**6))
+    def test_directions_and_ranks_lie_within_one(self, seed):
+        for name in ("force_cosine", "stress_gap_cosine", "gap_spearman", "polymorph_kendall"):
+            assert -1 - 1e-12 <= METRICS[name].value(random_sample(METRICS[name], seed=seed, error=3)) <= 1 + 1e-12
+
+    def test_ranks_see_no_monotone_change_of_scale(self):
+        rows = random_sample(METRICS["gap_spearman"], error=0.5)
+        bent = changed(rows, prediction=rows.baseline + np.sinh(3 * (rows.prediction - rows.baseline)))
+        assert METRICS["gap_spearman"].value(bent) == pytest.approx(METRICS["gap_spearman"].value(rows), rel=1e-12)

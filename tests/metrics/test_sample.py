@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from xferbench.metrics import METRICS, Sample, sample, sum_by
 
@@ -53,3 +55,13 @@ class TestSample:
         assert sample([1.0, 2.0], [1.0, 2.0], weight=[1, 2]).weight.tolist() == [1.0, 2.0]
         with pytest.raises(ValueError, match="1 weights for 2 rows"):
             sample([1.0, 2.0], [1.0, 2.0], weight=[1])
+
+    @given(st.lists(st.integers(0, 5), max_size=30), st.lists(st.integers(0, 2), min_size=6, max_size=6))
+    def test_sums_of_sums_are_those_of_the_coarser_groups(self, fine, coarse):
+        group, above = np.array(fine, dtype=np.int64), np.array(coarse)
+        values = np.arange(2.0 * len(fine)).reshape(-1, 2)
+        twice = sum_by(sum_by(values, group, 6), above, 3)
+        assert twice.tolist() == sum_by(values, above[group], 3).tolist()
+        expected = np.zeros((3, 2))
+        np.add.at(expected, above[group], values)
+        assert twice.tolist() == expected.tolist()

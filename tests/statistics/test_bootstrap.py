@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from xferbench.metrics import METRICS, sample, sum_by
@@ -177,3 +179,55 @@ class TestClusters:
             sums = sum_by(components, index, len(names))
             values.append(plan(6).resample(sums))
         assert values[0] == pytest.approx(values[1], rel=1e-12)
+
+    @given(st.lists(st.text(max_size=3), max_size=12))
+    def test_positions_are_those_of_numpys_unique(self, names):
+        distinct, position = clusters(names)
+        assert [distinct[i] for i in position] == names
+        if names:
+            assert position.tolist() == np.unique(np.array(names, dtype=object), return_inverse=True)[1].tolist()
+
+    def test_names_that_sort_alike_give_the_same_numbers(self):
+        assert clusters(["b", "a", "b"])[1].tolist() == clusters(["beta", "alpha", "beta"])[1].tolist()
+
+
+class TestLawsOfResampling:
+    def test_counts_are_multinomial(self):
+        """Every outcome of three draws from three clusters appears as often as the multinomial law says."""
+        counts = all_counts(plan(3, n_resamples=20_000))
+        outcomes, found = np.unique(counts, axis=0, return_counts=True)
+        assert len(outcomes) == 10
+        expected = 20_000 * stats.multinomial(3, np.full(3, 1 / 3)).pmf(outcomes)
+        assert stats.chisquare(found, expected).pvalue > 1e-4
+
+    def test_the_variance_of_a_mean_is_that_of_the_clusters_over_their_number(self):
+        values = np.array([1.0, 2.0, 4.0, 9.0, -5.0])
+        means = plan(5, n_resamples=40_000).resample(values[:, None])[:, 0] / 5
+        assert means.var() == pytest.approx(values.var() / 5, rel=0.03)
+
+    @given(st.integers(0, 10**6), st.floats(0.01, 100), st.floats(-10, 10))
+    def test_an_interval_moves_and_scales_with_its_values(self, seed, factor, shift):
+        values = np.random.default_rng(seed).normal(size=200)
+        low, high = plan(20).interval(values, 20)
+        assert plan(20).interval(factor * values + shift, 20) == pytest.approx(
+            (factor * low + shift, factor * high + shift), rel=1e-9, abs=1e-9
+        )
+        assert plan(20).interval(-values, 20) == pytest.approx((-high, -low), rel=1e-9)
+
+    def test_more_confidence_needs_a_wider_interval(self):
+        values = np.random.default_rng(0).normal(size=4000)
+        narrow, wide = (plan(20, confidence=level).interval(values, 20) for level in (0.8, 0.99))
+        assert wide.low < narrow.low < narrow.high < wide.high
+
+    def test_values_without_variance_have_an_interval_without_width(self):
+        assert plan(5).interval(np.full(400, 0.25), 5) == (0.25, 0.25)
+
+    def test_two_clusters_give_all_that_was_drawn(self):
+        # t of one degree of freedom is 12.7, times √2: nothing is left out at either end
+        values = np.random.default_rng(1).normal(size=1000)
+        assert plan(2).interval(values, 2) == pytest.approx((values.min(), values.max()), rel=1e-12)
+
+    def test_fewer_clusters_leave_less_out(self):
+        tails = [tail_probability(0.9, n) for n in (2, 3, 5, 10, 100, 10_000)]
+        assert tails == sorted(tails)
+        assert tails[-1] == pytest.approx(0.05, rel=1e-3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 from typing import ClassVar
 
+import networkx
 import numpy as np
 import pytest
 from hypothesis import given
@@ -231,3 +232,124 @@ class TestResamplesNeeded:
         monkeypatch.setattr(comparing, "MAX_DRAWS", 50_000)
         assert resamples_needed(45, 10, plan(10)) == 5000
         assert resamples_needed(45, 1000, plan(1000)) == 2000
+
+
+P_VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=9)
+
+
+class TestLawsOfCorrection:
+    @given(P_VALUES, st.randoms(use_true_random=False))
+    def test_the_order_of_tests_is_irrelevant(self, p_values, random):
+        order = list(range(len(p_values)))
+        random.shuffle(order)
+        shuffled = holm([p_values[i] for i in order])
+        assert shuffled == [holm(p_values)[i] for i in order]
+
+    @given(P_VALUES)
+    def test_corrected_values_lie_between_no_correction_and_bonferronis(self, p_values):
+        for raw, adjusted in zip(p_values, holm(p_values), strict=True):
+            assert raw <= adjusted <= min(1.0, len(p_values) * raw)
+
+    @given(P_VALUES, st.floats(0, 1))
+    def test_one_more_test_never_makes_another_more_significant(self, p_values, extra):
+        more = holm([*p_values, extra])[:-1]
+        assert all(new >= old for new, old in zip(more, holm(p_values), strict=True))
+
+    @given(st.integers(1, 7), st.data())
+    def test_groups_are_the_maximal_cliques_of_the_ties(self, n, data):
+        pairs = list(combinations(range(n), 2))
+        different = data.draw(st.lists(st.sampled_from(pairs), unique=True)) if pairs else []
+        ties = networkx.Graph()
+        ties.add_nodes_from(range(n))
+        ties.add_edges_from(set(pairs) - set(different))
+        expected = sorted(tuple(sorted(clique)) for clique in networkx.find_cliques(ties))
+        assert tie_groups(n, different) == expected
+
+
+class TestPValueByHand:
+    def test_one_sided_resamples_of_very_many_clusters(self):
+        # (0 + 1)/(99 + 1) in the tail, twice; nothing is expanded for so many clusters
+        assert p_value(np.full(99, 0.5), 10**9) == pytest.approx(0.02, rel=1e-6)
+
+    def test_a_quarter_below_zero(self):
+        assert p_value(np.repeat([-1.0, 1.0], [24, 75]), 10**9) == pytest.approx(0.5, rel=1e-6)
+
+    def test_half_on_each_side_is_no_difference(self):
+        assert p_value(np.repeat([-1.0, 1.0], 50), 20) == 1.0
+
+    @given(st.integers(0, 10**6), st.floats(0, 2))
+    def test_moving_a_difference_away_from_zero_never_weakens_it(self, seed, shift):
+        drawn = np.abs(np.random.default_rng(seed).normal(0.5, 0.1)) + np.random.default_rng(seed).normal(0, 1, 300)
+        drawn += max(0.0, -float(np.median(drawn)))
+        assert p_value(drawn + shift, 30) <= p_value(drawn, 30)
+
+    @pytest.mark.parametrize("factor", [1e-6, 1e6])
+    def test_the_unit_is_irrelevant(self, factor):
+        drawn = np.random.default_rng(2).normal(1, 1, 500)
+        assert p_value(factor * drawn, 12) == p_value(drawn, 12)
+
+    def test_fewer_clusters_are_less_evidence(self):
+        drawn = np.random.default_rng(3).normal(2, 1, 2000)
+        p_values = [p_value(drawn, n) for n in (2, 3, 10, 1000)]
+        assert p_values == sorted(p_values, reverse=True)
+
+
+class TestLawsOfComparing:
+    ERRORS = TestCompare.ERRORS
+
+    def test_another_unit_scales_values_and_leaves_ranks_and_p_values(self):
+        small, large = compared(self.ERRORS), compared({name: 1024 * e for name, e in self.ERRORS.items()})
+        for before, after in zip(small.differences, large.differences, strict=True):
+            assert (after.p_value, after.p_holm) == (before.p_value, before.p_holm)
+            assert after.value == pytest.approx(1024 * before.value)
+            assert after.interval == pytest.approx([1024 * end for end in before.interval])
+            assert after.detectable == pytest.approx(1024 * before.detectable)
+        ranks = [[(s.name, s.best, s.worst, s.groups) for s in item.standings] for item in (small, large)]
+        assert ranks[0] == ranks[1]
+
+    def test_higher_is_better_is_the_mirror_image_of_lower(self):
+        lower, higher = compared(self.ERRORS), compared({n: -e for n, e in self.ERRORS.items()}, better="higher")
+        for one, other in zip(lower.standings, higher.standings, strict=True):
+            assert (one.name, one.best, one.worst, one.groups) == (other.name, other.best, other.worst, other.groups)
+            assert one.interval == pytest.approx((-other.interval.high, -other.interval.low))
+
+    def test_equal_models_share_every_rank_and_stand_as_given(self):
+        errors = noisy(0.2, 12, 4)
+        result = compared({"b": errors, "a": errors, "c": errors})
+        assert [(item.name, item.best, item.worst, item.groups) for item in result.standings] == [
+            ("b", 1, 3, (0,)),
+            ("a", 1, 3, (0,)),
+            ("c", 1, 3, (0,)),
+        ]
+        for item in result.differences:
+            assert (item.value, item.p_value, item.p_holm, item.detectable) == (0, 1, 1, 0)
+            assert item.interval == (0, 0)
+
+    def test_distances_from_one_on_either_side_are_equal(self):
+        result = compared({"below": 1 - noisy(0.25, 10, 0), "above": 1 + noisy(0.25, 10, 0)}, better="one")
+        (difference,) = result.differences
+        assert difference.value == pytest.approx(0, abs=1e-12)
+        assert {item.best for item in result.standings} == {1}
+
+    def test_resamples_beyond_the_plan_sharpen_differences_only(self):
+        boot, table = plan(20, 100), np.random.default_rng(0).normal(size=(20, 2))
+        drawn = plan(20, 1000).resample(table) / 20
+        short, long = (
+            compare(["a", "b"], table.mean(axis=0), part, better="lower", n_clusters=20, plan=boot)
+            for part in (drawn[:100], drawn)
+        )
+        assert [item.interval for item in short.standings] == [item.interval for item in long.standings]
+        assert short.differences[0].interval != long.differences[0].interval
+        assert (short.n_resamples, long.n_resamples) == (100, 1000)
+        assert long.smallest_p < short.smallest_p
+
+    @given(st.integers(0, 10**6))
+    def test_ranks_and_groups_never_contradict_each_other(self, seed):
+        rng = np.random.default_rng(seed)
+        result = compared({f"m{i}": rng.normal(0.3 * i, 1, 25) for i in range(5)}, n_resamples=200)
+        places = {item.name: item for item in result.standings}
+        for number, item in enumerate(result.standings, start=1):
+            assert item.best <= number <= item.worst
+        for item in result.differences:
+            tied = set(places[item.first].groups) & set(places[item.second].groups)
+            assert bool(tied) == (item.p_holm > 0.05)

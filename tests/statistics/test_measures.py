@@ -8,6 +8,10 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scipy.stats import gmean
 
 from xferbench.statistics import Curve, aggregate, forgetting, gain, negative_transfer_index
 
@@ -166,3 +170,64 @@ class TestAggregate:
     def test_a_floor_without_error_is_refused(self):
         with pytest.raises(ValueError, match="says nothing"):
             aggregate({"a": {"b": 1.0}}, {"a": {"b": 0.0}})
+
+
+POSITIVE = st.floats(1e-3, 1e3)
+
+
+class TestLawsOfCurves:
+    @given(st.lists(POSITIVE, min_size=2, max_size=6, unique=True), POSITIVE)
+    def test_a_falling_curve_reaches_each_of_its_errors_where_it_was_measured(self, errors, factor):
+        falling = sorted(errors, reverse=True)
+        measured = curve(10.0 ** np.arange(len(falling)), falling)
+        np.testing.assert_allclose(measured.size(falling), measured.x, rtol=1e-6)
+        rescaled = curve(measured.x, factor * measured.errors)
+        np.testing.assert_allclose(rescaled(measured.x), factor * measured.errors, rtol=1e-9)
+
+    def test_a_plateau_counts_from_its_beginning(self):
+        assert curve([1, 10, 100, 1000], [9, 4, 4, 1]).size([4.0]) == pytest.approx([10])
+
+    def test_a_single_point_knows_itself_only(self):
+        point = curve([100], [3.0])
+        assert point([100.0]) == pytest.approx([3.0])
+        assert np.isnan(point([99.0, 101.0])).all()
+        assert point.size([3.0]) == pytest.approx([100])
+        assert np.isnan(point.size([2.0, 4.0])).all()
+
+    @pytest.mark.parametrize("bad", [np.nan, np.inf])
+    def test_what_is_not_finite_is_no_point_of_a_curve(self, bad):
+        with pytest.raises(ValueError, match="a curve needs positive errors"):
+            curve([1, 10], [2.0, bad])
+        with pytest.raises(ValueError, match="a curve needs positive errors"):
+            curve([1, bad], [2.0, 1.0])
+
+    @given(POSITIVE, POSITIVE)
+    def test_gain_seen_from_the_other_side(self, first, second):
+        a, b = curve([10], [first]), curve([10], [second])
+        ((one,), (other,)) = gain(a, b, 10.0), gain(b, a, 10.0)
+        assert one.difference == pytest.approx(-other.difference, abs=1e-12)
+        assert (1 - one.fraction) * (1 - other.fraction) == pytest.approx(1)
+
+
+class TestLawsOfMeasures:
+    def test_harm_and_forgetting_turn_round_with_their_sides(self):
+        one, other = {"force": 40.0, "energy": 20.0}, {"force": 50.0, "energy": 10.0}
+        index, inverse = negative_transfer_index(one, other), negative_transfer_index(other, one)
+        assert {key: index[key] * inverse[key] for key in index} == pytest.approx({"force": 1, "energy": 1})
+        assert forgetting(one, other) == {key: -value for key, value in forgetting(other, one).items()}
+
+    @given(st.lists(st.lists(st.floats(0.01, 3), min_size=1, max_size=4), min_size=1, max_size=4))
+    def test_an_aggregate_is_the_mean_of_scipys_geometric_means(self, ratios):
+        errors = {f"d{i}": {f"m{j}": r for j, r in enumerate(row)} for i, row in enumerate(ratios)}
+        floors = {domain: dict.fromkeys(values, 1.0) for domain, values in errors.items()}
+        found = aggregate(errors, floors)
+        assert found.value == pytest.approx(np.mean([gmean(np.minimum(row, 1)) for row in ratios]))
+        assert len(found.capped) == sum(r > 1 for row in ratios for r in row)
+
+    def test_neither_order_nor_units_matter_to_an_aggregate(self):
+        errors = {"a": {"energy": 3.0, "force": 7.0}, "b": {"energy": 1.0}}
+        floors = {"a": {"energy": 9.0, "force": 8.0}, "b": {"energy": 4.0}}
+        turned = {key: dict(reversed(values.items())) for key, values in reversed(errors.items())}
+        assert aggregate(turned, floors).value == pytest.approx(aggregate(errors, floors).value)
+        milli = [{d: {k: 1000 * v for k, v in m.items()} for d, m in side.items()} for side in (errors, floors)]
+        assert aggregate(*milli).value == pytest.approx(aggregate(errors, floors).value)

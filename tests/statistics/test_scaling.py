@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import optimize, stats
 
 from xferbench.metrics import METRICS
@@ -287,3 +289,70 @@ class TestPaper:
         found = crossing(paper[f"transfer_{quantity}"], paper[f"scratch_{quantity}"])
         assert found.value == pytest.approx(structures, rel=1e-3)
         assert found.high / found.low > 10
+
+
+class TestLawsOfFits:
+    LAW = PowerLaw(prefactor=20, exponent=0.35)
+
+    @given(st.floats(0.01, 1e4), st.floats(0.01, 2))
+    def test_any_exact_law_comes_back(self, prefactor, exponent):
+        law = PowerLaw(prefactor=prefactor, exponent=exponent)
+        found = fit_power_law(SIZES, law(SIZES), fit_range=ALL, n_resamples=5)
+        assert found.law.prefactor == pytest.approx(prefactor, rel=1e-9)
+        assert found.law.exponent == pytest.approx(exponent, rel=1e-9)
+        assert found.r2 == pytest.approx(1)
+
+    def test_counting_data_in_thousands_moves_the_prefactor_only(self):
+        errors = noisy(self.LAW, 0.1)
+        one, thousand = (fit_power_law(SIZES / unit, errors, fit_range=(0, np.inf)) for unit in (1, 1000))
+        assert thousand.exponent == pytest.approx(one.exponent)
+        assert thousand.law.prefactor == pytest.approx(one.law.prefactor * 1000**-one.law.exponent)
+        assert thousand.r2 == pytest.approx(one.r2)
+
+    @pytest.mark.parametrize("floor", [False, True])
+    def test_the_order_of_points_is_irrelevant_to_the_law(self, floor):
+        errors = noisy(self.LAW, 0.1)
+        one, turned = (
+            fit_power_law(SIZES[::step], errors[::step], fit_range=ALL, floor=floor, n_resamples=2) for step in (1, -1)
+        )
+        assert turned.law(SIZES) == pytest.approx(one.law(SIZES), rel=1e-6)
+
+    def test_more_confidence_needs_wider_intervals_of_the_same_value(self):
+        errors = noisy(self.LAW, 0.1)
+        low, high = (fit_power_law(SIZES, errors, fit_range=ALL, confidence=level).exponent for level in (0.8, 0.99))
+        assert low.value == high.value
+        assert high.low < low.low < low.value < low.high < high.high
+
+    @pytest.mark.parametrize("level", [5.0, 0.1])
+    def test_errors_that_do_not_fall_have_an_exponent_of_zero(self, level):
+        found = fit_power_law(SIZES, np.full(len(SIZES), level), fit_range=ALL, n_resamples=50)
+        assert found.exponent == pytest.approx((0, 0, 0), abs=1e-12)
+        assert np.isnan(found.r2)  # no variance to explain
+
+    def test_as_many_points_as_parameters_leave_no_scatter_to_measure(self):
+        with pytest.raises(ValueError, match="2 points in the fit range, 3 of different size are needed"):
+            fit_power_law(SIZES[:2], [3.0, 2.0], fit_range=ALL)
+        curves = np.array([[3.0, 2.0], [3.1, 2.0]])
+        found = fit_power_law([100.0, 400.0], [4.0, 2.0], fit_range=ALL, curves=curves)
+        assert found.law.exponent == pytest.approx(0.5)
+        assert found.law.prefactor == pytest.approx(40)
+
+    def test_a_law_crosses_itself_nowhere_and_another_one_way_only(self):
+        pair = fits(TestCrossing.SHALLOW, TestCrossing.STEEP)
+        assert np.isfinite(crossing(*pair).value)
+        assert crossing(*pair[::-1]).value == np.inf
+        assert crossing(pair[0], pair[0]).value == np.inf
+
+    def test_equivalence_to_itself_is_one_and_there_and_back_again_is_the_way(self):
+        first, second = fits(PowerLaw(prefactor=10, exponent=0.5), PowerLaw(prefactor=30, exponent=0.4))
+        assert data_equivalence(first, first, [500.0])[0] == pytest.approx((1, 1, 1))
+        there = data_equivalence(first, second, [500.0])[0].value
+        back = data_equivalence(second, first, [500.0 * there])[0].value
+        assert there * back == pytest.approx(1)
+
+    def test_seeds_that_agree_leave_the_spread_of_the_materials(self):
+        stream = np.random.default_rng(1)
+        run = np.stack([stream.gamma(2.0, 1.0, 30), np.ones(30)], axis=-1)
+        boot = ClusterBootstrap(n_clusters=30, n_resamples=50, seed=0, confidence=0.95)
+        curves = resample_curve([np.stack([run] * 4), run[None]], MAE.combine, boot, seed=3)
+        assert curves == pytest.approx(np.stack([MAE.combine(boot.resample(run))] * 2, axis=1))

@@ -66,7 +66,7 @@ class Columns:
 
     def has(self, quantity: str) -> NDArray[np.bool_]:
         """(n,) whether both frames have the label and may be compared."""
-        return np.array([not reason for reason in self.reasons[quantity]])
+        return np.array([not reason for reason in self.reasons[quantity]], dtype=bool)
 
     def missing(self, quantity: str) -> dict[str, int]:
         """Reason -> pairs that are not compared."""

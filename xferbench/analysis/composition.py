@@ -55,7 +55,7 @@ def deviations(columns: Columns) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     """Energies per atom minus the mean of their composition.
 
     Returns:
-        GGA and r2SCAN (n,) eV/atom, and (n,) whether a pair has both energies and a companion; NaN or zero elsewhere.
+        GGA and r2SCAN (n,) eV/atom, and (n,) whether a pair has both energies and a companion; NaN elsewhere.
     """
     used = columns.has("energy")
     distinct, group = clusters(columns.formulas)
@@ -64,6 +64,7 @@ def deviations(columns: Columns) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     both = np.stack([columns.gga, columns.r2scan], axis=-1)
     sums = sum_by(both[used], group[used], len(distinct))
     rest = both - (sums / np.maximum(counts, 1)[:, None])[group]
+    rest[~used] = np.nan
     return rest[:, 0], rest[:, 1], used
 
 

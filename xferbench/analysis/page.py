@@ -144,8 +144,11 @@ def _statistics(part: Table) -> Markup:
 
 
 def _elements(analysis: Analysis, drawn: dict[str, Markup]) -> Markup:
-    if "elements" not in drawn:
+    if not analysis.elements:
         return element("p", "No pair has both energies.")
+    if "elements" not in drawn:
+        alone = "The pairs determine no element by itself, only combinations."
+        return join(element("p", alone), _element_table(analysis.elements))
     legend = element(
         "p",
         "Of each element, from above: ",

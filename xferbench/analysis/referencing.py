@@ -81,7 +81,8 @@ def referenced(columns: Columns, fitted: Rows, compared: Rows) -> Referenced:
     rest = []
     for fit, energies in zip(fits, (columns.gga, columns.r2scan), strict=True):
         rest.append(nothing.copy())
-        rest[-1][inside] = references.subtract(fit, _numbers(columns, inside), energies[inside])
+        if inside.any():
+            rest[-1][inside] = references.subtract(fit, _numbers(columns, inside), energies[inside])
     n_open = int(compared.sum() - inside.sum())
     return Referenced(gga=rest[0], r2scan=rest[1], fits=fits, n_fitted=int(fitted.sum()), n_open=n_open)
 

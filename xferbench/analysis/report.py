@@ -8,6 +8,7 @@ from xferbench.analysis import wording
 from xferbench.analysis.figures import figures
 from xferbench.analysis.tables import written
 from xferbench.drawing.markdown import plain, table
+from xferbench.drawing.rounding import fixed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -115,4 +116,4 @@ def _elements(rows: tuple[ElementRow, ...]) -> str:
 
 def reference(value: float | None) -> str:
     """A reference energy in eV/atom, or a dash."""
-    return MISSING if value is None else f"{value:.3f}".replace("-", "−")
+    return MISSING if value is None else fixed(value, 3).replace("-", "−")

@@ -61,7 +61,7 @@ def energy_sentences(analysis: Analysis) -> list[str]:
     raw, inside = analysis.find("energy/raw", "pearson"), analysis.find("energy/in-sample", "pearson")
     first = (
         f"{R2SCAN} energies lie {low} to {high} eV/atom from those of {analysis.gga}, and the two correlate with Pearson "
-        f"{written(raw)}. Once each functional's own elemental references are removed, the correlation is {written(inside)} "
+        f"{_quoted(raw)}. Once each functional's own elemental references are removed, the correlation is {_quoted(inside)} "
         f"and the mean absolute gap {written(analysis.find('energy/in-sample', 'mae'))}."
     )
     if not analysis.tables["energy/out-of-sample"].estimates:
@@ -69,18 +69,18 @@ def energy_sentences(analysis: Analysis) -> list[str]:
     pearson, mae = (analysis.find("energy/out-of-sample", name) for name in ("pearson", "mae"))
     return [
         first,
-        f"On test pairs, with references from train alone, the correlation is {written(pearson)} and the gap {written(mae)}.",
+        f"On test pairs, with references from train alone, the correlation is {_quoted(pearson)} and the gap {written(mae)}.",
     ]
 
 
 def composition_sentence(analysis: Analysis) -> str:
     """What is true without references."""
     item = analysis.find("composition", "pearson")
-    if item.value is None:
+    if not item.n_pairs:
         return "No composition has two structures whose energies can be compared."
     return (
         f"Among {counted(item.n_pairs, 'pair')} that share one of {counted(item.n_clusters, 'composition')}, energy "
-        f"differences correlate with Pearson {written(item)}; {_percent(analysis.find('composition', 'same_order'))} of the "
+        f"differences correlate with Pearson {_quoted(item)}; {_percent(analysis.find('composition', 'same_order'))} of the "
         "structure pairs that both functionals can tell apart have the same order in both."
     )
 
@@ -90,6 +90,8 @@ def importance_sentence(analysis: Analysis) -> str:
     if not analysis.tables["importance"].estimates:
         return f"Not computed: {TOO_FEW}."
     skill = analysis.find("importance", "tree_r_squared")
+    if skill.value is None:
+        return "The referenced gap is the same in every material: there is nothing for the tree to explain."
     if skill.ci_low is None or skill.ci_low > 0:
         return f"The tree explains the referenced gap of materials it has not seen with R² {written(skill)}."
     return (
@@ -154,6 +156,11 @@ def counted(n: int, noun: str) -> str:
 def _which(analysis: Analysis) -> str:
     split = analysis.settings.split
     return "" if split is None else f"; only the {split} split, out-of-sample numbers excepted"
+
+
+def _quoted(item: Estimate) -> str:
+    """A value for the middle of a sentence."""
+    return f"undefined ({item.reason})" if item.value is None else written(item)
 
 
 def _percent(item: Estimate) -> str:

@@ -120,7 +120,7 @@ def score(request: Request) -> Report:
     ]
     for text in scored[0].notes:
         request.say(f"{contender.facts.id}: {text}")
-    written = [contender.path] if contender.path.exists() else []
+    written = [_keep(contender, task, request)]
     if request.limit is None:
         for result in scored:
             path = result_path(request.out, task, result.model.id)
@@ -199,16 +199,21 @@ def _contender(request: Request, task: Task, data: Dataset) -> Contender:
     """Run, compute or read the predictions that ``request.model`` names."""
     kind, _, name = request.model.partition(":")
     if kind == "floor":
-        made = floor_contender(name, task, data)
-        path = predictions_path(request.out, task, made.facts.id, request.limit)
-        write_table(path, predictions_table(made.predictions))
-        return Contender(facts=made.facts, predictions=made.predictions, path=path)
+        return floor_contender(name, task, data)
     if is_predictions(request.model):
-        return _from_file(request, task)
+        return _from_file(request)
     for option in ("model_id", "functional"):
         if getattr(request, option) is not None:
             raise UsageError(f"--{option.replace('_', '-')} is for predictions files; a model declares it itself")
     return _from_model(request, task, data)
+
+
+def _keep(contender: Contender, task: Task, request: Request) -> Path:
+    """Keep predictions below ``out`` once they are scored, so that the result can be repeated from there."""
+    path = predictions_path(request.out, task, contender.facts.id, request.limit)
+    if path.resolve() != contender.path.resolve():
+        write_table(path, predictions_table(contender.predictions))
+    return path
 
 
 def is_predictions(model: str) -> bool:
@@ -234,8 +239,8 @@ def _from_model(request: Request, task: Task, data: Dataset) -> Contender:
     return Contender(facts=_facts(spec.model_id, declared, request), predictions=predictions, path=path)
 
 
-def _from_file(request: Request, task: Task) -> Contender:
-    """Predictions of anybody: kept under ``out`` as well, so that the result can be repeated from there."""
+def _from_file(request: Request) -> Contender:
+    """Predictions of anybody."""
     source = Path(request.model)
     predictions = scoring.read_predictions(source)
     if FACTS in predictions.settings:
@@ -247,10 +252,7 @@ def _from_file(request: Request, task: Task) -> Contender:
         raise UsageError(
             f"model id {model_id!r} must be small letters and digits joined by '.' or '-'; give --model-id"
         )
-    path = predictions_path(request.out, task, model_id, request.limit)
-    if path.resolve() != source.resolve():
-        write_table(path, predictions_table(predictions))
-    return Contender(facts=_facts(model_id, own, request), predictions=predictions, path=path)
+    return Contender(facts=_facts(model_id, own, request), predictions=predictions, path=source)
 
 
 _UNDECLARED: dict[str, Any] = {

@@ -126,7 +126,7 @@ def scaling_table(report: Report) -> str:
         lines.append(f"  {item.second} is better from {_text(item.crossing)} structures")
         lines.append(f"  {'structures':>12s}  times the data by the laws, and between the points")
         lines += [
-            f"  {n:12,.0f}  {_text(factor)}, {_finite(round(item.observed[n], 1)) or 'beyond'}"
+            f"  {n:12,.0f}  {_text(factor)}, {_observed(item.observed[n])}"
             for n, factor in item.equivalence.items()
         ]
     confidence = next(iter(report.fits.values())).confidence
@@ -144,16 +144,17 @@ def _fit_lines(fit: PowerLawFit) -> Iterator[str]:
 
 def _read(path: Path) -> tuple[list[float], dict[str, list[float]]]:
     try:
-        rows = [row for row in csv.reader(io.StringIO(read_bytes(path).decode("utf-8-sig"))) if row]
+        reader = csv.reader(io.StringIO(read_bytes(path).decode("utf-8-sig")))
+        rows = [(reader.line_num, row) for row in reader if row]
     except (UnicodeDecodeError, csv.Error) as error:
         raise FormatError(f"{path} is not a CSV table ({error}); save it as comma-separated UTF-8 text") from error
-    if len(rows) < 2 or len(rows[0]) < 2:
+    if len(rows) < 2 or len(rows[0][1]) < 2:
         raise FormatError(f"{path}: a header, a column of sizes and one of errors at least are needed")
-    header = rows[0]
+    header = rows[0][1]
     if len(set(header)) < len(header):
         raise FormatError(f"{path}: two columns have the same name: {', '.join(header)}")
     problems, numbers = [], []
-    for line, row in enumerate(rows[1:], start=2):
+    for line, row in rows[1:]:
         if len(row) != len(header):
             problems.append(f"row {line} has {len(row)} cells, the header {len(header)}")
             continue
@@ -166,10 +167,13 @@ def _read(path: Path) -> tuple[list[float], dict[str, list[float]]]:
 
 def _number(cell: str, where: str, problems: list[str]) -> float:
     try:
-        return float(cell) if cell.strip() else math.nan
+        number = float(cell) if cell.strip() else math.nan
     except ValueError:
         problems.append(f"{where}: {cell!r} is no number")
         return math.nan
+    if math.isinf(number):
+        problems.append(f"{where}: {cell!r} is not finite; leave the cell empty if there is no value")
+    return number
 
 
 def _pair(text: str, columns: Mapping[str, object]) -> tuple[str, str]:
@@ -183,7 +187,7 @@ def _curve(sizes: Sequence[float], errors: Sequence[float]) -> Curve:
     """The points as they are; several of one size, such as training seeds, count as their mean."""
     runs: dict[float, list[float]] = {}
     for n, error in zip(sizes, errors, strict=True):
-        if n > 0 and math.isfinite(error):
+        if n > 0 and error > 0:  # none where there is no value; the fit refuses others that lie in its range
             runs.setdefault(n, []).append(error)
     ordered = sorted(runs)
     return Curve(x=np.array(ordered), errors=np.array([sum(runs[n]) / len(runs[n]) for n in ordered]))
@@ -225,6 +229,10 @@ def _estimate_json(estimate: Estimate) -> dict[str, float | None]:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
+
+
+def _observed(factor: float) -> str:
+    return f"{factor:,.2g}" if factor < 1 else f"{factor:,.1f}" if math.isfinite(factor) else "beyond"
 
 
 def _text(estimate: Estimate) -> str:
