@@ -360,3 +360,88 @@ def test_a_path_below_a_file_is_one_line(run, tmp_path):
     result = run("prepare", "mini", "--out", "file/here")
     assert result.exit_code == 3
     assert "cannot" in line_of(result)
+
+
+@pytest.fixture
+def salts(tmp_path):
+    """An extended XYZ file of a user: alkali halides in both functionals, energies only."""
+    from ase import Atoms
+    from ase.io import write
+
+    frames = []
+    for metal in ("Li", "Na", "K", "Rb"):
+        for halogen in ("F", "Cl", "Br", "I"):
+            for functional, energy in (("PBE", -5.0), ("r2SCAN", -8.0)):
+                made = Atoms(metal + halogen, positions=[[0, 0, 0], [2, 2, 2]], cell=[4, 4, 4], pbc=True)
+                made.info.update(REF_energy=energy, functional=functional)
+                frames.append(made)
+    write(tmp_path / "salts.extxyz", frames, format="extxyz")
+    return tmp_path / "salts.extxyz"
+
+
+def test_the_files_of_a_user_become_a_data_set_that_every_command_opens(run, salts):
+    made = run("prepare", "extxyz", "--from", salts, "--out", "mine", "--json")
+    assert made.exit_code == 0, made.output
+    assert json.loads(made.stdout)["fingerprint"].startswith("sha256:")
+    exported = run("export", "mine", "-f", "mace", "-o", "mace", "--json")
+    rows = json.loads(exported.stdout)
+    assert sum(row["frames"] for row in rows) == 32
+    assert all(row["missing"]["forces"] == row["frames"] for row in rows)
+    trained = run("export", "mine", "-f", "chgnet", "-o", "chgnet")
+    assert trained.exit_code == 0
+    assert "left out: no forces and no stress" in trained.stdout
+    assert run("publish", "dataset", "mine", "--repo-id", "me/salts", "--dry-run").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["prepare", "extxyz"], 2, "give them with --from PATH"),
+        (["prepare", "extxyz", "--from", "nowhere.xyz"], 3, "cannot read nowhere.xyz"),
+        (["prepare", "extxyz", "--from", "LDA=a.xyz"], 2, "'LDA' is no functional; known: PBE, PBE+U, r2SCAN"),
+        (["prepare", "extxyz", "--from", "bad.xyz", "--out", "x"], 3, "bad.xyz: ASE cannot read it"),
+        (["prepare", "extxyz", "--from", "empty", "--out", "x"], 3, "no files ending in .xyz, .extxyz in empty"),
+        (["prepare", "mini", "--from", "empty"], 2, "is not made from files; leave --from out"),
+        (["prepare", "mini", "--release", "1"], 2, "has no releases; leave --release out"),
+        (["compare", "floor:ridge"], 2, "two models at least"),
+        (["compare", "floor:ridge", "floor-ridge"], 2, "floor-ridge is named twice"),
+        (["compare", "floor:ridge", "floor:copy-gga", "-t", "mini-statc"], 2, "did you mean 'mini-static'"),
+        (["compare", "floor:ridge", "nowhere.json"], 3, "cannot read nowhere.json"),
+        (["compare", "floor:ridge", "floor:copy-gga", "-m", "force_mae"], 3, "the model predicts no forces"),
+        (["gap", "nowhere.parquet", "b.parquet"], 3, "cannot read nowhere.parquet"),
+        (["gap", "a.parquet", "b.parquet", "-t", "mini-static-pbe"], 2, "name an r2SCAN task"),
+        (["fit-scaling", "nowhere.csv", "--from", "1"], 3, "cannot read nowhere.csv"),
+        (["fit-scaling", "one.csv", "--from", "1"], 3, "3 of different size are needed"),
+        (["fit-scaling", "one.csv", "--from", "9", "--to", "3"], 2, "the range from 9 to 3 structures is empty"),
+        (["fit-scaling", "one.csv", "--from", "1", "--versus", "a:b"], 2, "unknown column 'b'"),
+        (["refs", "compare", "mini", "--atoms", "list.json"], 3, "list.json has no table of PBE"),
+        (["refs", "compare", "mini", "--atoms", "words.json"], 3, "PBE Li is 'x', not a number; r2SCAN must map"),
+        (["refs", "compare", "mini", "--predictions", "list.json"], 3, "list.json is not a readable Parquet file"),
+        (["analyze", "mini", "--functional", "pbe"], 2, "did you mean 'PBE'"),
+        (["analyze", "mini", "--functional", "PBE+U"], 3, "no pair has a PBE+U frame; found PBE"),
+        (["analyze", "empty"], 3, "no data set in empty: manifest.json is missing"),
+        (["export", "empty", "-f", "mace", "-o", "out"], 3, "no data set in empty"),
+        (["publish", "dataset", "empty", "--repo-id", "me/x", "--dry-run"], 3, "no data set in empty"),
+        (["publish", "dataset", "empty", "--repo-id", "x", "--dry-run"], 2, "does not say whose repository it is"),
+    ],
+)
+def test_commands_on_files_end_in_one_clear_line_too(run, tmp_path, arguments, code, message):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "bad.xyz").write_text("not a structure\n")
+    (tmp_path / "one.csv").write_text("n,a\n5,3\n5,2\n5,1\n")
+    (tmp_path / "list.json").write_text("[1]")
+    (tmp_path / "words.json").write_text('{"PBE": {"Li": "x"}, "r2SCAN": 3}')
+    result = run(*arguments)
+    assert message in line_of(result)
+    assert result.exit_code == code
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_data_set_does_not_replace_another(run, tmp_path, salts):
+    run("prepare", "extxyz", "--from", salts, "--out", "mine")
+    before = (tmp_path / "mine/manifest.json").read_bytes()
+    for more in ([], ["--check"]):
+        result = run("prepare", "mini", "--out", "mine", *more)
+        assert result.exit_code == 3
+        assert "mine holds the data set 'extxyz', not 'mini'" in line_of(result)
+    assert (tmp_path / "mine/manifest.json").read_bytes() == before

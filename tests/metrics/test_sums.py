@@ -58,3 +58,44 @@ class TestProducts:
 def test_a_hit_tolerates_rounding_in_every_column():
     rows = sample([[0.0, RESOLUTION / 2], [0.0, 1e-3]], [[0.0, 0.0], [0.0, 0.0]])
     assert sums.hit_terms(rows)[:, 0].tolist() == [1, 0]
+
+
+class TestFormulasOfSums:
+    @pytest.mark.parametrize("formula", [sums.mean, sums.root_mean, sums.slope, sums.cosine, sums.norm_ratio])
+    def test_no_rows_have_no_value_and_do_not_spoil_their_neighbours(self, formula):
+        found = formula(np.array([[0.0, 0.0, 0.0], [4.0, 4.0, 4.0]]))
+        assert np.isnan(found[0])
+        assert found[1] == 1
+
+    def test_skill_needs_a_baseline_with_an_error_beyond_rounding_on_average(self):
+        edge = RESOLUTION**2
+        found = sums.skill(np.array([[0.0, 10 * edge, 10.0], [0.0, 11 * edge, 10.0], [0.0, 0.0, 0.0]]))
+        assert np.isnan(found).tolist() == [True, False, True]
+        assert found[1] == 1
+
+    def test_the_cosine_of_a_multiple_is_its_sign(self):
+        labels = np.array([[1.0, -2.0, 2.0], [0.0, 4.0, 3.0]])
+        for factor in (0.01, 1.0, -5.0):
+            total = sums.product_terms(sample(factor * labels, labels)).sum(axis=0)
+            assert sums.cosine(total) == pytest.approx(np.sign(factor))
+            assert sums.norm_ratio(total) == pytest.approx(abs(factor))
+            assert sums.slope(total) == pytest.approx(factor)
+
+    def test_a_baseline_that_is_wrong_by_as_much_has_no_skill_to_beat(self):
+        rows = sample([1.0, -1.0], [0.0, 0.0], baseline=[-1.0, 1.0])
+        assert sums.skill(sums.skill_terms(rows).sum(axis=0)) == 0
+
+
+class TestHits:
+    def test_each_composition_counts_once_and_misses_count_nothing(self):
+        # the lowest label of three compositions, and the labels of the frames predicted lowest
+        rows = sample([-1.0, -2.0, -3.0], [-1.0, -2.2, -3.0])
+        assert sums.mean(sums.hit_terms(rows).sum(axis=0)) == pytest.approx(2 / 3)
+
+    def test_the_edge_of_rounding_belongs_to_the_hits(self):
+        rows = sample([RESOLUTION, 1.01 * RESOLUTION, -RESOLUTION], [0.0, 0.0, 0.0])
+        assert sums.hit_terms(rows)[:, 0].tolist() == [1, 0, 1]
+
+    def test_a_difference_of_signs_knows_no_size(self):
+        small, large = (sums.concordance_terms(sample([size, -size], [3.0, 4.0])) for size in (1e-6, 1e6))
+        assert small.tolist() == large.tolist() == [[1, 1], [-1, 1]]

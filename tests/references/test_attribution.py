@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from xferbench.references import attribute, paired_shift
 from xferbench.references.attribution import GROUPS
@@ -141,3 +143,48 @@ class TestGroups:
                 metal for metal in expected | {"Ti", "Zn", "Cu"} if GROUPS["+U metal"].holds(frozenset({metal, anion}))
             }
             assert found == expected
+
+
+class TestRounding:
+    def test_a_fit_that_is_exact_leaves_nothing_to_share(self, make_labels):
+        labels = make_labels()
+        found = attribute(labels, paired_shift(labels), n_resamples=10)
+        assert all(item.rest.value is None for item in found.elements)
+        assert all(item.share.value is None for item in found.groups)
+        assert found.unexplained.value == 0
+        assert sum(shares(found, "shift").values()) == pytest.approx(1)
+
+    def test_gaps_that_are_all_equal_have_no_variance_to_share(self, make_labels):
+        labels = make_labels()
+        labels = replace(labels, target=labels.source + 0.3)
+        found = attribute(labels, paired_shift(labels), n_resamples=10)
+        assert found.unexplained.value is None
+        assert all(item.shift.value is None and item.raw.value is not None for item in found.elements)
+
+    def test_a_large_common_gap_costs_the_variance_no_digits(self, make_labels):
+        labels = make_labels(noise=0.1)
+        moved = replace(labels, target=labels.target + 1e6)
+        shift = paired_shift(labels)
+        far = Offsets(energies={symbol: value + 1e6 for symbol, value in shift.energies.items()})
+        before, after = attribute(labels, shift, n_resamples=5), attribute(moved, far, n_resamples=5)
+        assert after.unexplained.value == pytest.approx(before.unexplained.value, rel=1e-6)
+
+    def test_shares_have_no_unit_and_no_direction(self, make_labels):
+        labels = make_labels(noise=0.1)
+        shift = paired_shift(make_labels(noise=0.1, seed=3))
+        turned = replace(labels, source=-1000 * labels.source, target=-1000 * labels.target)
+        other = Offsets(energies={symbol: -1000 * value for symbol, value in shift.energies.items()})
+        one, two_ = attribute(labels, shift, n_resamples=5), attribute(turned, other, n_resamples=5)
+        for name in ("atoms", "raw", "shift", "rest"):
+            assert shares(two_, name) == pytest.approx(shares(one, name), rel=1e-9), name
+
+    def test_one_material_has_shares_without_intervals(self, make_labels):
+        labels = make_labels(noise=0.1, n_materials=1)
+        found = attribute(labels, paired_shift(make_labels()), n_resamples=10)
+        assert all(item.rest.value is not None and item.rest.low is None for item in found.elements)
+
+    @given(st.sets(st.sampled_from(["O", "F", "Cl", "Fe", "V", "La", "U", "Li", "S"]), min_size=1))
+    def test_every_material_is_of_some_kind_and_other_means_of_no_other(self, formula):
+        kinds = {name for name, group in GROUPS.items() if group.holds(frozenset(formula))}
+        assert kinds
+        assert "other" not in kinds or kinds == {"other"}

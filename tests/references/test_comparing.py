@@ -202,3 +202,43 @@ class TestCompare:
             compare(calibration, test.take(np.array([], dtype=int)))
         with pytest.raises(DataError, match="different columns of elements"):
             compare(calibration, replace(test, elements=(1, 3, 8, 11, 35)))
+
+
+class TestEdges:
+    def test_equal_gaps_leave_nothing_to_explain(self, make_labels):
+        labels = make_labels()
+        labels = replace(labels, target=labels.source + 0.3)  # gaps differ by rounding
+        for item in compare(labels, labels, schemes=["none", "mean", "paired"], n_resamples=10).outcomes:
+            assert (item.test.explained.value, item.test.explained.low) == (None, None)
+            assert item.test.mae.value == pytest.approx(0.3 if item.scheme == "none" else 0, abs=1e-9)
+
+    def test_rests_of_rounding_do_not_correlate(self, make_labels):
+        labels = make_labels(source_noise=0)
+        comparison = compare(labels, labels, schemes=[], n_resamples=5)
+        assert comparison.correlation_raw is not None
+        assert comparison.correlation_referenced is None
+
+    def test_another_unit_scales_errors_and_no_fraction(self, split):
+        milli = [replace(item, source=1024 * item.source, target=1024 * item.target) for item in split]
+        one, other = (outcome(compare(*item, schemes=["paired"], n_resamples=20), "paired") for item in (split, milli))
+        for name, factor in (("mae", 1024), ("rmse", 1024), ("explained", 1)):
+            before, after = getattr(one.test, name), getattr(other.test, name)
+            assert (after.value, after.low, after.high) == pytest.approx(
+                (factor * before.value, factor * before.low, factor * before.high), rel=1e-9
+            )
+        assert other.shifts["Na"].error == pytest.approx(1024 * one.shifts["Na"].error, rel=1e-6)
+
+    def test_what_materials_are_called_is_irrelevant_while_their_order_stays(self, split):
+        renamed = [replace(item, materials=tuple(f"x-{name}" for name in item.materials)) for item in split]
+        assert compare(*renamed, schemes=["paired"], n_resamples=20) == compare(
+            *split, schemes=["paired"], n_resamples=20
+        )
+
+    def test_a_constant_offset_of_the_target_is_an_error_of_none_alone(self, split):
+        calibration, test = (replace(item, target=item.target + 5) for item in split)
+        before, after = (
+            compare(*item, schemes=["none", "mean", "paired"], n_resamples=10) for item in (split, (calibration, test))
+        )
+        for name in ("mean", "paired"):
+            assert outcome(after, name).test.mae.value == pytest.approx(outcome(before, name).test.mae.value)
+        assert outcome(after, "none").test.mae.value == pytest.approx(np.abs(split[1].gap + 5).mean())

@@ -74,3 +74,10 @@ class TestNames:
     def test_what_is_no_symbol_is_refused(self):
         with pytest.raises(KeyError):
             atomic_number("Xx")
+
+
+@given(st.lists(st.sampled_from([H, LI, O]), min_size=1), st.lists(st.sampled_from([H, LI, O]), min_size=1))
+def test_a_joined_cell_has_the_fractions_of_its_parts_weighted_by_their_atoms(first, second):
+    a, b, both = composition_matrix(compositions(first, second, first + second), [H, LI, O])
+    np.testing.assert_allclose(both, (len(first) * a + len(second) * b) / (len(first) + len(second)), rtol=1e-12)
+    assert both.sum() == pytest.approx(1, rel=1e-12)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -90,3 +93,40 @@ class TestCurve:
         labels = make_labels(20)
         with pytest.raises(DataError, match="20 calibration and 0 test pairs"):
             learning_curve(labels, labels.take(np.array([], dtype=int)))
+
+
+class TestLaws:
+    @given(st.integers(1, 5000))
+    def test_sizes_rise_to_all_and_at_most_double(self, n):
+        sizes = sizes_up_to(n)
+        assert sizes[-1] == n
+        assert all(a < b <= 2 * a for a, b in pairwise(sizes))
+
+    @given(st.integers(0, 10**6))
+    def test_without_ties_the_order_of_structures_is_irrelevant_to_the_choice(self, seed):
+        rng = np.random.default_rng(seed)
+        fractions, shuffled = rng.dirichlet(np.ones(4), 12), rng.permutation(12)
+        chosen, again = covering_order(fractions, 4), covering_order(fractions[shuffled], 4)
+        assert shuffled[again].tolist() == chosen.tolist()
+
+    def test_choosing_nothing_chooses_nothing(self):
+        assert covering_order(np.eye(3), 0).tolist() == []
+
+    def test_another_unit_scales_the_errors_and_nothing_else(self, make_labels):
+        train, test = make_labels(40, noise=0.1), make_labels(30, noise=0.1, seed=1)
+        milli = [replace(item, source=1000 * item.source, target=1000 * item.target) for item in (train, test)]
+        for one, other in zip(
+            learning_curve(train, test, n_repeats=2), learning_curve(*milli, n_repeats=2), strict=True
+        ):
+            assert other.mae.value == pytest.approx(1000 * one.mae.value)
+            assert (other.n, other.choice, other.determined, other.n_elements) == (
+                one.n,
+                one.choice,
+                one.determined,
+                one.n_elements,
+            )
+
+    def test_the_mean_over_repeats_lies_between_its_extremes(self, make_labels):
+        for point in learning_curve(make_labels(40, noise=0.1), make_labels(30, noise=0.1, seed=1), n_repeats=5):
+            assert point.mae.low - 1e-12 <= point.mae.value <= point.mae.high + 1e-12
+            assert point.n_repeats == (5 if point.choice == "random" else 1)

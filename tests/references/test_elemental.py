@@ -20,7 +20,7 @@ from xferbench.references import (
     fit,
     subtract,
 )
-from xferbench.references.elemental import Offsets
+from xferbench.references.elemental import Offsets, beyond_rounding
 
 H, LI, O, NA, CL, FE = 1, 3, 8, 11, 17, 26  # noqa: E741 - oxygen
 TRUE = {H: -3.0, LI: -1.9, O: -4.9, NA: -1.3, CL: -1.8}
@@ -179,3 +179,51 @@ class TestCompositionEnergies:
         assert composition_energies(offsets, np.array([[0.5, 0.5], [1, 0]]), [LI, O]).tolist() == [-0.5, 1.0]
         assert offsets.undetermined == set()
         assert Offsets(energies={}, null_space=({"Na": 0.7, "Cl": -0.7},)).undetermined == {"Na", "Cl"}
+
+
+CELLS = st.lists(st.sampled_from([H, LI, O]), min_size=1, max_size=12).map(np.array)
+
+
+class TestLaws:
+    REFERENCES = fit(OXIDES, exact(OXIDES) + np.array([0.1, -0.1, 0.05, 0, 0.2]))
+
+    @given(CELLS, CELLS)
+    def test_the_energy_of_two_cells_is_the_sum_of_theirs(self, first, second):
+        whole = self.REFERENCES.energy(np.concatenate([first, second]))
+        assert whole == pytest.approx(self.REFERENCES.energy(first) + self.REFERENCES.energy(second), rel=1e-12)
+
+    @given(CELLS)
+    def test_energies_are_the_references_of_the_atoms_added_up(self, cell):
+        names = {H: "H", LI: "Li", O: "O"}
+        assert self.REFERENCES.energy(cell) == pytest.approx(sum(self.REFERENCES.energies[names[z]] for z in cell))
+
+    @given(st.lists(CELLS, min_size=1, max_size=6), st.integers(0, 10**6))
+    def test_adding_gives_back_what_was_subtracted(self, cells, seed):
+        energies = np.random.default_rng(seed).normal(-5, 3, len(cells))
+        again = add(self.REFERENCES, cells, subtract(self.REFERENCES, cells, energies))
+        np.testing.assert_allclose(again, energies, rtol=1e-12)
+
+    def test_a_single_compound_determines_itself_and_its_multiples_only(self):
+        references = fit(compositions((LI, LI, O)), [-2.0])
+        asked = compositions((LI, LI, O), (O, LI, LI) * 3, (LI, O), (LI,), (O,))
+        assert estimable(references, asked).tolist() == [True, True, False, False, False]
+        assert references.energy(asked[1]) == pytest.approx(-18.0)
+        assert (references.rank, references.mae) == (1, pytest.approx(0, abs=1e-12))
+        # the shortest solution lies along the composition (2, 1)/3: -2 = c·x with x = -2 c/|c|² = -2·(6/5, 3/5)
+        assert references.energies == pytest.approx({"Li": -2.4, "O": -1.2})
+
+    def test_an_undetermined_direction_may_be_added_without_any_effect(self):
+        references = fit(SALT, exact(SALT))
+        (direction,) = references.null_space
+        moved = {symbol: value + 5 * direction.get(symbol, 0) for symbol, value in references.energies.items()}
+        other = Offsets(energies=moved, null_space=references.null_space)
+        fractions = composition_matrix([*SALT, np.array([NA])], [LI, NA, CL])
+        before, after = (composition_energies(item, fractions, [LI, NA, CL]) for item in (references, other))
+        np.testing.assert_allclose(after, before, atol=1e-12)
+        assert np.isnan(after).tolist() == [False, False, False, True]
+
+
+def test_rests_within_rounding_are_zero_and_what_is_unknown_stays_unknown():
+    found = beyond_rounding(np.array([1e-12, -1e-12, 1e-6, -2.0, np.nan]))
+    assert found[:4].tolist() == [0, 0, 1e-6, -2]
+    assert np.isnan(found[4])

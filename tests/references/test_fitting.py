@@ -184,3 +184,44 @@ class TestWeights:
         matrix = composition_matrix(OXIDES, [H, LI, O, CL])
         by_matrix = fit_matrix(matrix, exact(OXIDES), [H, LI, O, CL], weights=np.ones(5))
         assert by_matrix.to_json() == fit(OXIDES, exact(OXIDES)).to_json()
+
+
+FORMULAS = st.lists(st.lists(st.integers(1, 6), min_size=1, max_size=5).map(np.array), min_size=1, max_size=12)
+
+
+class TestLaws:
+    @given(FORMULAS, st.integers(0, 10**6))
+    def test_the_rest_is_orthogonal_to_every_element(self, numbers, seed):
+        energies = np.random.default_rng(seed).normal(size=len(numbers))
+        references = fit(numbers, energies)
+        elements = sorted({int(z) for item in numbers for z in item})
+        matrix = composition_matrix(numbers, elements)
+        rest = energies - references.per_atom(numbers)
+        np.testing.assert_allclose(matrix.T @ rest, 0, atol=1e-9)
+        assert references.rank + len(references.null_space) == len(elements)
+
+    @given(FORMULAS, st.integers(0, 10**6))
+    def test_references_are_linear_in_the_energies(self, numbers, seed):
+        one, other = np.random.default_rng(seed).normal(size=(2, len(numbers)))
+        sums = fit(numbers, 2 * one - 3 * other).per_atom(numbers)
+        parts = 2 * fit(numbers, one).per_atom(numbers) - 3 * fit(numbers, other).per_atom(numbers)
+        np.testing.assert_allclose(sums, parts, atol=1e-9)
+
+    @given(FORMULAS, st.floats(-50, 50))
+    def test_one_energy_per_atom_for_all_is_fitted_exactly_whatever_the_rank(self, numbers, energy):
+        references = fit(numbers, np.full(len(numbers), energy))
+        np.testing.assert_allclose(references.per_atom(numbers), energy, atol=1e-9)
+        assert references.rmse == pytest.approx(0, abs=1e-9)
+
+    @given(FORMULAS, st.integers(0, 10**6))
+    def test_of_undetermined_solutions_it_is_the_shortest(self, numbers, seed):
+        energies = np.random.default_rng(seed).normal(size=len(numbers))
+        elements = sorted({int(z) for item in numbers for z in item})
+        shortest = np.linalg.pinv(composition_matrix(numbers, elements)) @ energies
+        np.testing.assert_allclose(list(fit(numbers, energies).energies.values()), shortest, atol=1e-7)
+
+    def test_only_the_ratio_of_weights_matters(self):
+        energies, weights = exact(OXIDES) + np.array([0.1, -0.2, 0, 0.3, 0]), np.array([1.0, 2, 3, 4, 5])
+        one, other = (fit(OXIDES, energies, weights=factor * weights) for factor in (1, 1e6))
+        assert other.energies == pytest.approx(one.energies)
+        assert (other.mae, other.rmse) == pytest.approx((one.mae, one.rmse))

@@ -61,3 +61,15 @@ def test_taking_some_keeps_rows_together(make_labels):
     assert some.materials == (labels.materials[7], labels.materials[2])
     np.testing.assert_array_equal(some.gap, labels.gap[[7, 2]])
     assert len(labels.take(labels.gap < -1e9)) == 0
+
+
+def test_a_mask_takes_what_its_positions_take_and_taking_twice_is_taking_once(make_labels):
+    labels = replace(make_labels(12), model=np.arange(12.0), n_dropped=3)
+    mask = labels.fractions[:, 2] > 0
+    by_mask, by_place = labels.take(mask), labels.take(np.flatnonzero(mask))
+    for name in ("fractions", "n_atoms", "source", "target", "model"):
+        np.testing.assert_array_equal(getattr(by_mask, name), getattr(by_place, name))
+    assert by_mask.materials == by_place.materials
+    twice, once = labels.take(np.array([8, 3, 5])).take(np.array([2, 0])), labels.take(np.array([5, 8]))
+    assert twice.model.tolist() == once.model.tolist() == [5, 8]
+    assert twice.n_dropped == 3  # what never was a pair does not depend on the choice

@@ -89,3 +89,19 @@ def test_no_table_of_isolated_atoms_is_accused():
     for name, table in json.loads(stored("chgnet-matgl-atomrefs", "matgl-element-refs.json").read_text()).items():
         if isinstance(table, dict) and "element_refs" in table:
             assert implausible(dict(zip(table["element_types"], table["element_refs"], strict=True))) == {}, name
+
+
+@pytest.mark.parametrize(("value", "accused"), [(0.99e-4, True), (-0.99e-4, True), (1e-4, False), (-1e-4, False)])
+def test_the_bound_of_zero_is_a_tenth_of_a_millielectronvolt(value, accused):
+    assert bool(implausible({**FINE, "Yb": value})) == accused
+
+
+def test_every_problem_is_told_in_the_given_order():
+    found = implausible({"Ra": 0.0, **FINE, "Fe": math.nan, "Qq": 0.0, "At": 1e-9})
+    assert list(found) == ["Ra", "Fe", "Qq", "At"]
+    assert found["Ra"].startswith("is 0 eV/atom among references of typically")
+    assert (found["Fe"], found["Qq"]) == ("is nan, not a number", "is no chemical symbol")
+
+
+def test_if_most_are_zero_none_is_accused_since_half_must_be_large():
+    assert implausible({"H": 0.0, "He": 0.0, "Li": 0.0, "U": -90.0}) == {}

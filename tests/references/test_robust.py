@@ -122,3 +122,40 @@ class TestRidge:
         whole = ridge(fractions, energies, weights=weights, groups=groups)
         np.testing.assert_allclose(whole[0], part[0])
         assert whole[1] == part[1]
+
+
+class TestInfluence:
+    def test_how_far_an_outlier_lies_does_not_matter_to_huber(self):
+        fractions, energies = np.ones((9, 1)), np.array([1.0, 1.1, 0.9, 1.2, 0.8, 1.05, 0.95, 1.0, 9.0])
+        weights = np.ones(9)
+        near = values(huber(fractions, energies, [8], weights=weights, threshold=0.1)[0])
+        energies[-1] = 9e6
+        far = values(huber(fractions, energies, [8], weights=weights, threshold=0.1)[0])
+        np.testing.assert_allclose(far, near, atol=1e-6)
+        # where the loss is least, the rests, clipped at the threshold, add up to zero
+        clipped = np.clip(energies - far, -0.1, 0.1)
+        assert clipped.sum() == pytest.approx(0, abs=1e-6)
+
+    def test_a_vanishing_threshold_is_the_median(self):
+        energies = np.array([0.0, 1.0, 2.0, 50.0, 7.0])
+        found = values(huber(np.ones((5, 1)), energies, [8], weights=np.ones(5), threshold=1e-3)[0])
+        assert found == pytest.approx([np.median(energies)], abs=2e-3)
+
+    def test_a_constant_is_added_to_every_reference_of_either_regression(self):
+        rng = np.random.default_rng(0)
+        fractions, weights = rng.dirichlet(np.ones(3), 40), np.ones(40)
+        energies = fractions @ [1.0, -2.0, 3.0] + rng.normal(0, 0.3, 40)
+        groups = [f"g{i % 8}" for i in range(40)]
+        one, moved = (huber(fractions, energies + c, [1, 3, 8], weights=weights)[0] for c in (0, 10))
+        np.testing.assert_allclose(values(moved), values(one) + 10, atol=1e-6)
+        one, moved = (ridge(fractions, energies + c, weights=weights, groups=groups) for c in (0, 10))
+        np.testing.assert_allclose(moved[0], one[0] + 10, atol=1e-9)
+        assert moved[1] == one[1]
+
+    def test_ridge_references_lie_closer_to_the_mean_than_those_of_least_squares(self):
+        rng = np.random.default_rng(1)
+        fractions, weights = rng.dirichlet(np.ones(4), 30), np.ones(30)
+        energies = fractions @ [0.1, -0.2, 0.3, 0.0] + rng.normal(0, 0.5, 30)
+        shrunk, _ = ridge(fractions, energies, weights=weights, groups=[str(i) for i in range(30)])
+        plain = np.linalg.lstsq(fractions, energies)[0]
+        assert np.linalg.norm(shrunk - energies.mean()) < np.linalg.norm(plain - energies.mean())

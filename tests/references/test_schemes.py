@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from xferbench.errors import DataError
 from xferbench.records import Functional
 from xferbench.references import SCHEMES, paired_shift
 from xferbench.references.schemes import Calibration
@@ -203,3 +204,73 @@ def test_every_scheme_says_what_it_is():
     for scheme in SCHEMES.values():
         assert scheme.about
         assert bool(scheme.source) == (scheme.name not in {"none", "mean"})
+
+
+BY_LABELS = ["mean", "independent", "paired", "counts", "huber", "ridge", "phases", "two-step"]
+
+
+@pytest.mark.parametrize("name", BY_LABELS)
+def test_one_gap_for_all_pairs_is_the_shift_of_every_element(name, make_labels):
+    labels = make_labels()
+    given = calibration(replace(labels, target=labels.source + 0.3), atoms=None)
+    np.testing.assert_allclose(values(SCHEMES[name].fit(given)), 0.3, atol=1e-9)
+    np.testing.assert_allclose(rest(name, given), 0, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", [*BY_LABELS, "model"])
+def test_equal_labels_have_no_shift(name, make_labels):
+    labels = make_labels()
+    given = calibration(replace(labels, target=labels.source), atoms=None)
+    np.testing.assert_allclose(values(SCHEMES[name].fit(given)), 0, atol=1e-10)
+    np.testing.assert_allclose(SCHEMES[name].fit(given).predict(given.labels), labels.source, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_another_unit_of_energy_scales_shifts_and_predictions(name, make_labels):
+    labels = make_labels(noise=0.1)
+    in_milli = replace(labels, source=1000 * labels.source, target=1000 * labels.target)
+    atoms = {functional: {s: 1000 * e for s, e in table.items()} for functional, table in ATOMS.items()}
+    one, milli = SCHEMES[name].fit(calibration(labels)), SCHEMES[name].fit(calibration(in_milli, atoms=atoms))
+    np.testing.assert_allclose(values(milli), 1000 * values(one), atol=1e-5)
+    assert milli.scale == pytest.approx(one.scale)
+    predicted = one.predict(replace(labels, model=labels.source))
+    np.testing.assert_allclose(milli.predict(replace(in_milli, model=in_milli.source)), 1000 * predicted, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_what_the_columns_are_called_first_is_irrelevant(name, make_labels):
+    labels = make_labels(noise=0.1)
+    order = np.array([3, 0, 4, 2, 1])
+    turned = replace(labels, elements=tuple(labels.elements[i] for i in order), fractions=labels.fractions[:, order])
+    one, other = (SCHEMES[name].fit(calibration(item)).shift.energies for item in (labels, turned))
+    assert dict(other) == pytest.approx(dict(one), abs=1e-8)
+
+
+@pytest.mark.parametrize("name", ["none", "mean", "independent", "counts", "huber", "ridge", "phases", "atoms"])
+def test_no_other_shift_leaves_less_scatter_than_least_squares(name, make_labels):
+    for seed in range(5):
+        given = calibration(make_labels(noise=0.2, seed=seed))
+        best, other = ((rest(scheme, given) ** 2).mean() for scheme in ("paired", name))
+        assert best <= other * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("name", ["mean", "paired", "counts", "huber", "ridge", "phases"])
+def test_a_single_elemental_pair_gives_its_gap(name, make_labels):
+    labels = make_labels().take(np.array([2]))
+    given = calibration(replace(labels, source=np.array([-5.0]), target=np.array([-6.25])), atoms=None)
+    assert SCHEMES[name].fit(given).shift.energies["O"] == pytest.approx(-1.25)
+
+
+@pytest.mark.parametrize("name", ["independent", "paired", "counts", "huber", "two-step", "model"])
+def test_no_pair_that_counts_is_refused(name, make_labels):
+    given = replace(calibration(make_labels(), atoms=None), weights=np.zeros(60))
+    with pytest.raises(DataError, match="not all zero"):
+        SCHEMES[name].fit(given)
+
+
+def test_counting_atoms_lets_the_large_cell_decide(make_labels):
+    # two lithium cells with gaps 1 and 0 of 1 and 3 atoms: half, and 1/(1 + 3²)
+    labels = make_labels().take(np.array([1, 1]))
+    labels = replace(labels, source=np.zeros(2), target=np.array([1.0, 0.0]), n_atoms=np.array([1, 3]))
+    found = {name: SCHEMES[name].fit(calibration(labels)).shift.energies["Li"] for name in ("paired", "counts")}
+    assert found == pytest.approx({"paired": 0.5, "counts": 0.1})

@@ -77,3 +77,14 @@ def test_the_table_of_the_kaplan_repository_is_read_whole():
         Functional.R2SCAN: 89,
     }
     assert tables[Functional.PBE]["H"] == -1.11764114
+
+
+def test_an_element_in_two_rows_is_refused_by_name(tmp_path):
+    path = write(tmp_path, "atoms.csv", "element,PBE\nH,-1.1\nO,-1.5\nH,-1.2\n")
+    with pytest.raises(FormatError, match=r"atoms\.csv has several rows of H; keep one of each"):
+        read_atoms(path)
+
+
+@pytest.mark.parametrize("text", ["element,PBE\nH\nO,-1.5\n", "PBE,element\n-1.5,O\n", "element,PBE\nO,-1.5,7,8\n"])
+def test_short_and_long_rows_and_columns_in_any_order_are_read(tmp_path, text):
+    assert read_atoms(write(tmp_path, "atoms.csv", text)) == {Functional.PBE: {"O": -1.5}}

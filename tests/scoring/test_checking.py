@@ -53,7 +53,10 @@ class TestIds:
         assert checked(GOOD[::-1]).records.keys() == checked(GOOD).records.keys()
 
     def test_missing_ids_are_counted_and_named(self):
-        with pytest.raises(PredictionsError, match=r"3 frames \(a, b, c\) of 4 without prediction: predict them"):
+        with pytest.raises(
+            PredictionsError,
+            match=r"3 frames \(a, b, c\) of 4 without prediction: the scored split and the calibration",
+        ):
             checked(GOOD[3:])
 
     def test_a_missing_calibration_frame_is_missing_too(self):
@@ -61,7 +64,9 @@ class TestIds:
             checked(GOOD[:3])
 
     def test_predictions_of_other_frames_give_a_hint_when_some_are_missing(self):
-        with pytest.raises(PredictionsError, match=r"\(1 are of other frames .*another split or functional"):
+        with pytest.raises(
+            PredictionsError, match=r"\(1 predictions are of other frames .*another split or functional"
+        ):
             checked([*GOOD[1:], Prediction(frame_id="other", energy=1.0)])
 
     def test_missing_ids_may_count_as_failures(self):

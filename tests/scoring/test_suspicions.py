@@ -37,6 +37,9 @@ class TestSlopes:
         for cause, factor in list(factors.items())[1:]:
             assert slope_suspicion(name, rows(factor), factors).endswith(f"it looks as if {cause}")
 
+    def test_a_bad_potential_is_not_told_that_its_unit_is_wrong(self):
+        assert slope_suspicion("forces", rows(34.7 / 0.8), FORCE_FACTORS).endswith("check unit and sign")
+
     @pytest.mark.parametrize("factor", [0.3, 0.6, 1.0, 1.5, 3.0])
     @pytest.mark.parametrize("factors", [STRESS_FACTORS, FORCE_FACTORS, ENERGY_FACTORS], ids="sfe")
     def test_too_soft_or_too_hard_is_no_suspicion(self, factor, factors):

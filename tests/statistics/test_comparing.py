@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 from typing import ClassVar
 
-import networkx
+import networkx as nx
 import numpy as np
 import pytest
 from hypothesis import given
@@ -259,10 +259,10 @@ class TestLawsOfCorrection:
     def test_groups_are_the_maximal_cliques_of_the_ties(self, n, data):
         pairs = list(combinations(range(n), 2))
         different = data.draw(st.lists(st.sampled_from(pairs), unique=True)) if pairs else []
-        ties = networkx.Graph()
+        ties = nx.Graph()
         ties.add_nodes_from(range(n))
         ties.add_edges_from(set(pairs) - set(different))
-        expected = sorted(tuple(sorted(clique)) for clique in networkx.find_cliques(ties))
+        expected = sorted(tuple(sorted(clique)) for clique in nx.find_cliques(ties))
         assert tie_groups(n, different) == expected
 
 

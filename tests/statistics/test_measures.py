@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from scipy.stats import gmean
 
 from xferbench.statistics import Curve, aggregate, forgetting, gain, negative_transfer_index

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from xferbench.dataset import Dataset, locate
 from xferbench.errors import UnknownNameError
 from xferbench.registry import FLOORS, MODEL_VARIANTS, SOURCES
 from xferbench.tasks import list_tasks
@@ -53,3 +56,35 @@ def test_an_unknown_name_suggests_the_near_one_of_any_kind():
         info("chgnet:r2scn")
     with pytest.raises(UnknownNameError, match="did you mean 'mini'"):
         info("minni")
+
+
+def test_a_task_may_be_asked_for_with_its_version():
+    assert info("mini-static@1") == info("mini-static")
+
+
+def test_a_data_set_of_the_users_files_is_described_without_reading_any():
+    facts = info("extxyz")
+    assert facts["frames"] == "counted when it is prepared"
+    assert sum(facts["split"].values()) == pytest.approx(1.0)
+
+
+def test_the_counts_of_a_data_set_are_those_of_its_frames(cache):
+    data = Dataset.open(locate("mini", cache))
+    facts = info("mini")
+    assert facts["frames"]["PBE"] >= len(data.frames("gga"))
+    assert facts["materials"] >= len(data.splits)
+    assert facts["version"] == data.version
+
+
+@pytest.mark.parametrize("name", ["mini", "mini-static", "chgnet:0.2.0", "floor:ridge"])
+def test_a_description_is_plain_json_and_says_nothing_empty(name):
+    facts = info(name)
+    assert json.loads(json.dumps(facts, default=str)).keys() == facts.keys()
+    assert all(value not in (None, "", ()) for value in facts.values())
+
+
+def test_what_is_listed_of_a_model_agrees_with_its_card():
+    about = {row["name"]: row["about"] for row in listing("models")}
+    for name in ("chgnet:r2scan", "chgnet:0.3.0"):
+        facts = info(name)
+        assert about[name] == f"{facts['model_name']} ({facts['functional']})"

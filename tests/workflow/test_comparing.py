@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from xferbench.cli import main
 from xferbench.dataset import Dataset, locate
-from xferbench.errors import FormatError, UnknownNameError, UsageError
+from xferbench.errors import DataError, FormatError, UnknownNameError, UsageError
 from xferbench.records import Prediction, Predictions
 from xferbench.scoring import expected_frames
 from xferbench.tables import predictions_table, write_table
@@ -147,3 +147,49 @@ def test_predictions_that_no_longer_belong_to_their_result_are_refused(board, ca
     write_table(copy / "predictions" / TASK.key / "fine.parquet", predictions_table(predictions(cache, 0.001, 9)))
     with pytest.raises(FormatError, match=r"is not what .* was made from"):
         compare(["fine", "coarse"], out=copy, cache_dir=cache)
+
+
+@pytest.mark.parametrize(
+    ("models", "metric", "message"),
+    [
+        (("fine", "floor:zero"), None, "floor:zero has no energy_mae/aligned: the model predicts no energy"),
+        (("fine", "floor:ridge"), "force_mae", "floor:ridge has no force_mae: the model predicts no forces"),
+        (("fine", "coarse"), "force_error_max", "resampling materials says nothing about it"),
+    ],
+)
+def test_a_metric_that_gives_no_comparison_is_said_with_the_reason(run, models, metric, message):
+    with pytest.raises(DataError, match=message):
+        run(*models, metric=metric)
+
+
+def test_a_metric_that_the_task_lacks_suggests_the_near_one(run):
+    with pytest.raises(UnknownNameError, match="did you mean 'force_mae'"):
+        run("fine", "coarse", metric="force_mea")
+
+
+def test_the_order_of_names_turns_nothing_but_the_sign(run):
+    (there,) = run("fine", "coarse").compared.comparison.differences
+    (back,) = run("coarse", "fine").compared.comparison.differences
+    assert abs(there.value) == pytest.approx(abs(back.value))
+    assert there.p_value == pytest.approx(back.p_value)
+
+
+def test_frames_on_which_one_model_failed_are_left_out_for_all_and_counted(run, cache, tmp_path):
+    whole = predictions(cache, 0.001, 3)
+    test = [frame.frame_id for frame in expected_frames(TASK, Dataset.open(locate("mini", cache))).test][:3]
+    records = [
+        Prediction(frame_id=record.frame_id, error="gave up") if record.frame_id in test else record
+        for record in whole.records
+    ]
+    write_table(tmp_path / "shy.parquet", predictions_table(Predictions(records=records, settings={})))
+    report = run("fine", "coarse", str(tmp_path / "shy.parquet"))
+    assert report.compared.n_left_out == {"fine": 3, "coarse": 3, "shy": 0}
+    assert report.compared.n_frames == run("fine", "coarse").compared.n_frames - 3
+    text = comparison_table(report)
+    assert "left out: 3 frames of fine" in text
+    assert "frames of shy" not in text
+
+
+def test_another_data_set_than_the_task_pins_is_refused(board, synthetic_dataset):
+    with pytest.raises(DataError):
+        compare(["fine", "coarse"], out=board, directory=synthetic_dataset.directory)

@@ -9,9 +9,16 @@ import pytest
 
 from xferbench import results
 from xferbench.dataset import Dataset, locate
-from xferbench.errors import CheckFailedError, FormatError, IntegrityError, UnknownNameError, UsageError
+from xferbench.errors import (
+    CheckFailedError,
+    FormatError,
+    IntegrityError,
+    PredictionsError,
+    UnknownNameError,
+    UsageError,
+)
 from xferbench.records import Prediction, Predictions
-from xferbench.scoring import expected_frames
+from xferbench.scoring import expected_frames, read_predictions
 from xferbench.tables import predictions_table, read_table, write_table
 from xferbench.tasks import load_task
 from xferbench.workflow import Request, score
@@ -170,8 +177,6 @@ def test_missing_predictions_are_refused_or_counted(request_, ase_predictions, t
     records = [Prediction(frame_id=row["frame_id"], energy=row["energy"]) for row in rows]
     path = tmp_path / "some.parquet"
     write_table(path, predictions_table(Predictions(records=records, settings={})))
-    from xferbench.errors import PredictionsError
-
     with pytest.raises(PredictionsError, match=gone[0]):
         score(request_(model=str(path), functional="r2SCAN"))
     result = score(request_(model=str(path), functional="r2SCAN", allow_missing=True)).results[0]
@@ -262,3 +267,86 @@ def test_the_engine_of_a_model_is_part_of_the_settings(request_):
     assert original.predictions.settings["engine"] == "chgnet"
     for key in ("energy_mae/aligned", "force_mae", "stress_mae"):
         assert original.metric(key).value == pytest.approx(own.metric(key).value, abs=1e-5)
+
+
+def labels(cache, task, **settings):
+    """The labels themselves as predictions: a model without error."""
+    frames = expected_frames(task, Dataset.open(locate("mini", cache))).frames
+    records = [Prediction(frame_id=frame.frame_id, energy=frame.energy, forces=frame.forces) for frame in frames]
+    return Predictions(records=records, settings=settings)
+
+
+@pytest.fixture
+def stored(cache, tmp_path):
+    """``stored("name", task)`` -> the path of a file with the labels of that task."""
+
+    def make(name, task=TASK, **settings):
+        path = tmp_path / "given" / f"{name}.parquet"
+        write_table(path, predictions_table(labels(cache, task, **settings)))
+        return path
+
+    return make
+
+
+def test_predictions_of_another_task_are_refused_by_the_name_of_their_file(request_, stored, tmp_path):
+    path = stored("other", load_task("mini-static-pbe"))
+    with pytest.raises(PredictionsError, match=r"given/other\.parquet: .*missing"):
+        score(request_(model=str(path), functional="PBE"))
+    assert not (tmp_path / "out/results").exists()
+
+
+def test_refused_predictions_do_not_replace_those_of_an_earlier_result(request_, stored, tmp_path):
+    kept = tmp_path / "out/predictions" / TASK.key / "mine.parquet"
+    score(request_(model=str(stored("mine")), functional="r2SCAN"))
+    before = kept.read_bytes()
+    with pytest.raises(PredictionsError):
+        score(request_(model=str(stored("mine", load_task("mini-static-pbe"))), functional="r2SCAN"))
+    assert kept.read_bytes() == before
+    digest = results.read(tmp_path / "out/results" / TASK.key / "mine.json").predictions.digest
+    assert read_predictions(kept).digest() == digest
+
+
+def test_a_model_without_error_is_perfect_whatever_its_row_is_called(request_, stored, tmp_path):
+    report = score(request_(model=str(stored("mine")), functional="r2SCAN", model_id="exact"))
+    result = report.results[0]
+    assert result.metric("energy_mae/raw").value == 0.0
+    assert result.metric("force_mae").value == 0.0
+    assert result.metric("gap_explained/aligned").value == pytest.approx(1.0)
+    assert result.model.id == "exact"
+    assert report.written[0] == tmp_path / "out/predictions" / TASK.key / "exact.parquet"
+
+
+def test_a_trial_lies_beside_the_full_run_and_scores_its_first_frames(request_, stored, tmp_path):
+    path = str(stored("mine"))
+    full = score(request_(model=path, functional="r2SCAN"))
+    trial = score(request_(model=path, functional="r2SCAN", limit=4))
+    folder = tmp_path / "out/predictions" / TASK.key
+    assert {item.name for item in folder.iterdir()} == {"mine.parquet", "mine.limit-4.parquet"}
+    assert trial.written == [folder / "mine.limit-4.parquet"]
+    assert trial.results[0].counts.frames == 4 < full.results[0].counts.frames
+    assert all(result.counts.limit == 4 for result in trial.results)
+    assert results.read(tmp_path / "out/results" / TASK.key / "mine.json").counts.limit is None
+
+
+def test_a_limit_beyond_the_test_split_is_the_full_run(request_, stored):
+    counts = score(request_(model=str(stored("mine")), functional="r2SCAN", limit=10_000)).results[0].counts
+    assert counts.limit is None
+
+
+def test_a_pbe_model_on_r2scan_labels_is_scored_and_marked(request_, stored):
+    result = score(request_(model=str(stored("mine")), functional="PBE")).results[0]
+    assert result.model.functional.value == "PBE"
+    assert result.model.declared_match is False
+
+
+def test_the_text_of_a_card_outlives_the_model_that_brought_it(request_, lennard_jones, tmp_path):
+    card = lennard_jones.parent / "card.toml"
+    card.write_text(CARD)
+    lennard_jones.write_text(lennard_jones.read_text() + '\nMODEL_CARD = "card.toml"\n')
+    first = score(request_()).results[0]
+    card.unlink()
+    lennard_jones.unlink()
+    (tmp_path / "out/models/lennard-jones.toml").unlink()
+    again = score(request_(model=str(tmp_path / "out/predictions" / TASK.key / "lennard-jones.parquet"))).results[0]
+    assert (tmp_path / "out/models/lennard-jones.toml").read_text() == CARD
+    assert again.model == first.model

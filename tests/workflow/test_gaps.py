@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -12,6 +13,7 @@ from xferbench.dataset import Dataset, locate
 from xferbench.errors import PredictionsError, UsageError
 from xferbench.metrics import METRICS
 from xferbench.records import Prediction, Predictions
+from xferbench.scoring import read_predictions
 from xferbench.tables import predictions_table, write_table
 from xferbench.workflow import gap, gap_table
 
@@ -99,3 +101,45 @@ def test_structures_that_only_one_model_has_are_refused(files, cache):
 def test_a_gga_task_has_no_gap(files, cache):
     with pytest.raises(UsageError, match="mini-static-pbe@1 has PBE labels; name an r2SCAN task"):
         gap(*files(), task="mini-static-pbe", cache_dir=cache)
+
+
+def test_ids_of_either_functional_name_the_structures_of_the_gga_model(files, pairs, cache, tmp_path):
+    first, second = files(0.5)
+    renamed = {pair.gga.frame_id: pair.r2scan.frame_id for pair in pairs}
+    records = [replace(record, frame_id=renamed[record.frame_id]) for record in read_predictions(second).records]
+    write_table(tmp_path / "renamed.parquet", predictions_table(Predictions(records=records, settings={})))
+    assert values(gap(first, tmp_path / "renamed.parquet", cache_dir=cache)) == values(
+        gap(first, second, cache_dir=cache)
+    )
+
+
+def test_models_without_forces_have_an_energy_gap_and_say_why_there_is_no_other(files, cache, tmp_path):
+    bare = []
+    for path in files(0.5):
+        records = [Prediction(frame_id=item.frame_id, energy=item.energy) for item in read_predictions(path).records]
+        bare.append(tmp_path / f"bare-{path.name}")
+        write_table(bare[-1], predictions_table(Predictions(records=records, settings={})))
+    report = gap(*bare, cache_dir=cache)
+    by_key = {entry.key: entry for entry in report.entries}
+    assert by_key["gap_slope/aligned"].value == pytest.approx(0.5)
+    assert by_key["force_gap_ratio"].value is None
+    assert by_key["force_gap_ratio"].reason in gap_table(report)
+
+
+def test_a_structure_on_which_the_gga_model_failed_is_missing_from_the_gap(files, pairs, cache):
+    first, second = files(0.5)
+    whole = gap(first, second, cache_dir=cache).entries[0]
+    failed = pairs[-1].gga.frame_id  # of the test split
+    records = [
+        Prediction(frame_id=failed, error="gave up") if record.frame_id == failed else record
+        for record in read_predictions(second).records
+    ]
+    write_table(second, predictions_table(Predictions(records=records, settings={})))
+    entry = gap(first, second, cache_dir=cache).entries[0]
+    assert (entry.n_frames, entry.n_missing) == (whole.n_frames - 1, whole.n_missing + 1)
+
+
+def test_the_two_models_in_the_wrong_order_are_refused(files, cache):
+    first, second = files(1.0)
+    with pytest.raises(PredictionsError, match="missing"):
+        gap(second, first, cache_dir=cache)

@@ -111,3 +111,41 @@ def test_the_committed_report_is_of_the_embedded_data(cache):
     )
     now = open_paired("mini", cache_dir=cache).fingerprint
     assert committed["dataset"]["fingerprint"] == now, "run `xferbench analyze mini --out docs/reports/analyze-mini`"
+
+
+def altered(dataset, place):
+    """A copy of a data set with a flipped byte in one shard."""
+    import shutil
+
+    shutil.copytree(dataset.directory, place)
+    shard = next(place.rglob("test-*.parquet"))
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(data)
+    return place
+
+
+def test_altered_labels_are_neither_exported_nor_published(synthetic_dataset, tmp_path):
+    place = altered(synthetic_dataset, tmp_path / "data")
+    with pytest.raises(IntegrityError, match="test-"):
+        workflow.export_dataset(str(place), "mace", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(IntegrityError, match="test-"):
+        workflow.publish_dataset(place, "me/springs", private=False, dry_run=True)
+
+
+def test_a_publication_lists_the_sizes_on_the_disk(synthetic_dataset):
+    published = workflow.publish_dataset(synthetic_dataset.directory, "me/springs", private=False, dry_run=True)
+    on_disk = {name: (synthetic_dataset.directory / name).stat().st_size for name in published.files}
+    assert published.files == on_disk
+    last = workflow.published_table(published).splitlines()[-1]
+    assert last.startswith(f"{len(on_disk)} files, {sum(on_disk.values()):,d} bytes")
+
+
+def test_analysis_of_another_seed_moves_no_value(synthetic_dataset):
+    first, other = (
+        workflow.analyze(str(synthetic_dataset.directory), Settings(n_resamples=20, seed=seed)).analysis
+        for seed in (0, 1)
+    )
+    for table in ("energy/raw", "energy/in-sample"):
+        assert first.find(table, "mae").value == other.find(table, "mae").value

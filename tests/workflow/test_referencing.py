@@ -147,3 +147,29 @@ class TestCommand:
         assert result.exit_code == code
         assert message in result.stderr
         assert result.stdout == ""
+
+
+class TestReferencesTable:
+    def test_every_number_of_a_fit_stands_in_its_line(self, cache):
+        (fit,) = fit_references("mini", functional="r2SCAN", cache_dir=cache)
+        lines = {line.split()[0]: line for line in references_table(fit).splitlines() if line.strip()}
+        for symbol, energy in fit.energies.items():
+            assert lines[symbol].split()[1:3] == [f"{energy:.4f}", str(fit.n_structures[symbol])]
+            assert ("not determined alone" in lines[symbol]) == (symbol in fit.undetermined)
+        assert f"rank {fit.rank} of {len(fit.energies)} elements" in references_table(fit)
+
+    def test_elements_without_data_are_shown_as_such(self, cache):
+        (fit,) = fit_references("mini", functional="PBE", elements="Li,F,Pu", allow_missing=True, cache_dir=cache)
+        assert fit.missing == ("Pu",)
+        assert next(line.split() for line in references_table(fit).splitlines() if "Pu" in line) == [
+            "Pu",
+            "no",
+            "data",
+            "0",
+        ]
+
+    def test_another_split_is_another_fit(self, cache, data):
+        (train,) = fit_references("mini", functional="PBE", cache_dir=cache)
+        (test,) = fit_references("mini", functional="PBE", split="test", allow_missing=True, cache_dir=cache)
+        assert (train.n_frames, test.n_frames) == (len(data.pairs("train")), len(data.pairs("test")))
+        assert train.energies != test.energies

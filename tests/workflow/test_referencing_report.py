@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -117,3 +118,89 @@ def test_a_file_is_what_its_name_says(report, tmp_path):
     assert (tmp_path / "a.json").read_text().startswith("{")
     with pytest.raises(UsageError, match=r"a.txt ends in neither .md"):
         write(report, tmp_path / "a.txt")
+
+
+def column(table, name):
+    """First cell of each row -> the cell of that column."""
+    place = list(table.head).index(name)
+    return {row[0]: row[place] for row in table.rows}
+
+
+class TestTablesSayWhatTheNumbersSay:
+    def test_errors_of_every_scheme(self, report):
+        shown = column(tables(report)[0], "test MAE")
+        for item in report.comparison.outcomes:
+            expected = "n/a" if item.test is None else f"{item.test.mae.value:.4f} ["
+            assert shown[item.scheme].startswith(expected), item.scheme
+
+    def test_pairs_that_a_scheme_does_not_reach_are_counted(self, report):
+        shown = column(tables(report)[0], "test pairs")
+        left_out = {item.scheme: item.test.n_left_out for item in report.comparison.outcomes if item.test is not None}
+        assert left_out["phases"] > 0 == left_out["paired"]
+        assert shown["phases"].endswith(f"(not determined: {left_out['phases']})")
+        assert shown["paired"] == str(report.comparison.n_test)
+
+    def test_a_scheme_is_not_compared_with_itself(self, report):
+        shown = column(tables(report)[0], "minus paired")
+        assert shown["paired"] == "-"
+        assert shown["independent"].startswith("0.0000")
+
+    def test_shifts_and_structures_of_every_element(self, report):
+        table = tables(report)[1]
+        paired = next(item for item in report.comparison.outcomes if item.scheme == "paired")
+        assert {symbol: int(count) for symbol, count in column(table, "train pairs").items()} == dict(
+            report.comparison.n_structures
+        )
+        for symbol, cell in column(table, "paired").items():
+            assert cell == _shift(paired.shifts[symbol])
+
+    def test_the_last_point_of_the_curve_is_the_whole_train_split(self, report):
+        last = tables(report)[2].rows[-1]
+        assert last[0] == str(report.comparison.n_calibration)
+        assert last[-1] == "-"  # there is one way to take all of them
+
+    def test_shares_of_atoms_are_whole(self, report):
+        cells = column(tables(report)[3], "atoms").values()
+        assert sum(float(cell.split()[0]) for cell in cells) == pytest.approx(100, abs=0.05 * len(cells))
+
+
+def test_elements_without_shift_have_a_dash_in_every_scheme_that_fits(report):
+    outcomes = tuple(
+        item
+        if item.shifts is None
+        else replace(item, shifts={**item.shifts, "Li": Shift(value=None, error=None, n_resamples=0)})
+        for item in report.comparison.outcomes
+    )
+    changed = replace(report, comparison=replace(report.comparison, outcomes=outcomes))
+    table = tables(changed)[1]
+    row = next(row for row in table.rows if row[0] == "Li")
+    assert row[2] == "0 %"
+    assert set(row[3:]) == {"-"}
+
+
+def test_without_any_scheme_there_is_nothing_to_find_but_the_page_stands(report):
+    bare = replace(report.comparison, outcomes=(), correlation_raw=None, correlation_referenced=None, unseen=())
+    changed = replace(report, comparison=bare)
+    assert findings(changed) == []
+    assert "## What each scheme leaves over" in page(changed)
+
+
+def test_a_page_made_again_is_the_same_page(report, cache):
+    again = compare_references("mini", curve=True, n_resamples=20, cache_dir=cache)
+    assert page(again) == page(report)
+
+
+def test_every_table_of_the_page_has_bars_that_line_up(report):
+    for block in page(report).split("\n\n"):
+        lines = block.strip().splitlines()
+        if lines[0].startswith("|"):
+            assert len({line.count("|") for line in lines}) == 1, lines[0]
+
+
+def test_json_comes_back_with_every_digit(report, tmp_path):
+    write(report, tmp_path / "a.json")
+    plain = json.loads((tmp_path / "a.json").read_text())
+    assert plain["command"] == report.command
+    for kept, item in zip(plain["comparison"]["outcomes"], report.comparison.outcomes, strict=True):
+        assert kept["scheme"] == item.scheme
+        assert (kept["test"] or {}).get("mae") == (None if item.test is None else asdict(item.test.mae))

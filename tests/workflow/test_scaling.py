@@ -131,3 +131,91 @@ def test_an_absent_table_cannot_be_read(tmp_path):
 def test_wrong_options_are_said(table, options, error, message):
     with pytest.raises(error, match=message):
         fit_scaling(table, **options)
+
+
+def written(tmp_path, *rows):
+    path = tmp_path / "curve.csv"
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def test_columns_are_fitted_as_if_each_were_alone_in_the_table(table, tmp_path):
+    alone = written(tmp_path, "n,transfer", *(f"{n},{10 * n**-0.2!r}" for n in SIZES))
+    assert fit_scaling(alone, first=100).fits["transfer"].law == fit_scaling(table, first=100).fits["transfer"].law
+
+
+def test_the_order_of_rows_does_not_matter(table, tmp_path):
+    head, *rows = table.read_text().splitlines()
+    turned = tmp_path / "turned.csv"
+    turned.write_text("\n".join([head, *reversed(rows)]))
+    first, second = (fit_scaling(path, first=100, versus=["transfer:scratch"]) for path in (table, turned))
+    for name in ("transfer", "scratch"):
+        assert second.fits[name].law.exponent == pytest.approx(first.fits[name].law.exponent)
+    assert second.comparisons[0].observed == pytest.approx(first.comparisons[0].observed, nan_ok=True)
+
+
+def test_the_seed_moves_intervals_and_nothing_else(tmp_path):
+    path = written(tmp_path, "n,a", *(f"{n},{f * n**-0.3!r}" for n, f in zip(SIZES, (1.1, 0.9, 1.1, 0.9), strict=True)))
+    first, again, other = (fit_scaling(path, first=1, seed=seed).fits["a"] for seed in (0, 0, 1))
+    assert first.exponent == again.exponent
+    assert first.law == other.law
+    assert first.exponent.low != other.exponent.low
+
+
+def test_a_byte_order_mark_and_blank_lines_are_no_part_of_a_table(table, tmp_path):
+    marked = tmp_path / "marked.csv"
+    marked.write_bytes(b"\xef\xbb\xbf" + table.read_bytes().replace(b"\n", b"\r\n\r\n"))
+    assert fit_scaling(marked, first=100).to_json() == fit_scaling(table, first=100).to_json()
+
+
+def test_rows_are_named_as_an_editor_counts_them(tmp_path):
+    path = written(tmp_path, "n,a", "", "1,5", "", "2,x")
+    with pytest.raises(FormatError, match="row 5, a: 'x' is no number"):
+        fit_scaling(path, first=1)
+
+
+def test_errors_that_are_not_positive_matter_only_within_the_range(tmp_path):
+    path = written(tmp_path, "n,a,b", "10,-1,0", *(f"{n},{n**-0.3!r},{8 * n**-0.3!r}" for n in SIZES))
+    report = fit_scaling(path, first=100, versus=["a:b"])
+    assert [fit.n_outside for fit in report.fits.values()] == [1, 1]
+    assert report.fits["a"].law.exponent == pytest.approx(0.3)
+    with pytest.raises(DataError, match="column a: a power law needs positive sizes and errors"):
+        fit_scaling(path, first=10, versus=["a:b"])
+
+
+def test_structures_of_little_worth_are_not_taken_for_unknown_ones(tmp_path):
+    path = written(tmp_path, "n,a,b", *(f"{n},{4 * n**-0.3!r},{n**-0.3!r}" for n in (1, 10, 1000, 100_000)))
+    report = fit_scaling(path, first=1, versus=["a:b"])
+    worth = 0.25 ** (1 / 0.3)
+    assert report.comparisons[0].observed[1000.0] == pytest.approx(worth)
+    line = next(line for line in scaling_table(report).splitlines() if line.split()[:1] == ["1,000"])
+    assert line.endswith(f", {worth:.2g}")
+    assert "beyond" not in line
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("n,a\n5,3\n5,2\n5,1\n", DataError, "column a: 3 points in the fit range, 3 of different size are needed"),
+        ("n,a\n1,3\n2,-2\n3,1\n", DataError, "column a: a power law needs positive"),
+        ("n,a,b\n1,3,\n2,2,\n3,1,4\n", DataError, "column b: 1 points in the fit range"),
+        ("n,a,b\n1,3\n2,2,1\n3,1,1\n", FormatError, "row 2 has 2 cells, the header 3"),
+        ("n,a\n1,inf\n2,2\n3,1\n4,1\n", FormatError, "row 2, a: 'inf' is not finite; leave the cell empty"),
+        ("n;a\n1;3\n2;2\n3;1\n", FormatError, "a column of sizes and one of errors"),
+        ("1,3\n2,2\nn,a\n", FormatError, "row 3, 1: 'n' is no number; row 3, 3: 'a' is no number"),
+    ],
+)
+def test_more_bad_tables_are_named_with_their_fault(tmp_path, text, error, message):
+    path = tmp_path / "bad.csv"
+    path.write_text(text)
+    with pytest.raises(error, match=message):
+        fit_scaling(path, first=1)
+
+
+def test_plain_values_say_what_was_left_out_and_hold_no_infinity(table):
+    plain = fit_scaling(table, first=100, floor=True, versus=["scratch:transfer"]).to_json()
+    assert json.loads(json.dumps(plain, allow_nan=False)) == plain
+    assert plain["fits"]["transfer"]["n_outside"] == 1
+    assert plain["fits"]["transfer"]["with_floor"] is True
+    assert [row["n"] for row in plain["comparisons"][0]["data_equivalence"]] == SIZES
+    assert "extrapolated" in plain["scope"]

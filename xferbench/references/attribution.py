@@ -26,7 +26,7 @@ import numpy as np
 
 from xferbench.references.comparing import Estimate
 from xferbench.references.composition import symbols
-from xferbench.references.elemental import composition_energies
+from xferbench.references.elemental import beyond_rounding, composition_energies
 from xferbench.statistics import ClusterBootstrap, clusters
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def attribute(
     if not len(inside):
         nothing = Estimate(value=None, low=None, high=None)
         return Attribution(n_pairs=0, n_left_out=len(labels), unexplained=nothing, elements=(), groups=())
-    rest = inside.gap - composition_energies(shift, inside.fractions, inside.elements)
+    rest = beyond_rounding(inside.gap - composition_energies(shift, inside.fractions, inside.elements))
     names, cluster = clusters(inside.materials)
     plan = ClusterBootstrap(n_clusters=len(names), n_resamples=n_resamples, seed=seed, confidence=confidence)
     sums = _Sums(plan=plan, cluster=cluster)
@@ -185,6 +185,7 @@ class _Sums:
 
     def variance_share(self, part: Floats, whole: Floats) -> Estimate:
         """cov(part, whole) / var(whole)."""
+        whole = beyond_rounding(whole - whole.mean())  # a covariance knows no constant; without it fewer digits cancel
         columns = [np.ones(len(whole)), part, whole, part * whole, whole**2]
         return self._estimate(
             columns, lambda s: (s[:, 3] * s[:, 0] - s[:, 1] * s[:, 2]) / (s[:, 4] * s[:, 0] - s[:, 2] ** 2), part != 0

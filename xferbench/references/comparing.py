@@ -16,7 +16,7 @@ import numpy as np
 
 from xferbench.errors import DataError
 from xferbench.references.composition import symbols
-from xferbench.references.elemental import composition_energies
+from xferbench.references.elemental import beyond_rounding, composition_energies
 from xferbench.references.schemes import SCHEMES, Calibration, paired_shift
 from xferbench.statistics import ClusterBootstrap, clusters
 
@@ -213,7 +213,9 @@ def errors(fitted: Fitted, labels: Labels, mean_gap: float, plan: ClusterBootstr
     rest = labels.target - fitted.predict(labels)
     known = np.isfinite(rest)
     names, cluster = clusters(labels.materials)
-    columns = np.column_stack([np.ones(len(labels)), np.abs(rest), rest**2, (labels.gap - mean_gap) ** 2])
+    columns = np.column_stack(
+        [np.ones(len(labels)), np.abs(rest), rest**2, beyond_rounding(labels.gap - mean_gap) ** 2]
+    )
     sums = np.array([np.bincount(cluster[known], column[known], len(names)) for column in columns.T]).T
     total, drawn = sums.sum(axis=0)[None], plan.resample(sums)
     n_clusters = int((sums[:, 0] > 0).sum())
@@ -299,7 +301,7 @@ def _correlations(calibration: Calibration, test: Labels) -> tuple[float | None,
     rests = []
     for train, energies in ((calibration.labels.source, test.source), (calibration.labels.target, test.target)):
         own = calibration.fit(train)
-        rests.append(energies - composition_energies(own, test.fractions, test.elements))
+        rests.append(beyond_rounding(energies - composition_energies(own, test.fractions, test.elements)))
     known = np.isfinite(rests[0])
     return _pearson(test.source[known], test.target[known]), _pearson(rests[0][known], rests[1][known])
 

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 NULL_TOLERANCE = 1e-8
 """Length of a composition's part outside the row space up to which it counts as rounding; fractions are of order one."""
 
+RESOLUTION = 1e-9
+"""eV/atom. Energies that differ by less differ by rounding."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ElementalReferences:
@@ -173,6 +176,11 @@ def composition_energies(
         directions = np.array([[row.get(name, 0.0) for name in names] for row in references.null_space])
         determined &= np.linalg.norm(fractions @ directions.T, axis=1) <= NULL_TOLERANCE
     return np.where(determined, energies, np.nan)
+
+
+def beyond_rounding(rest: Floats) -> Floats:
+    """Differences of energies, those by rounding exactly zero, so that no ratio is made of rounding errors; NaN stays."""
+    return np.where(np.abs(rest) < RESOLUTION, 0.0, rest)
 
 
 def subtract(references: ElementalReferences, numbers: Numbers, energies_per_atom: ArrayLike) -> Floats:

@@ -55,6 +55,10 @@ def _read_csv(path: Path) -> dict[str, dict[str, str]]:
     key = next((name for name in ("element", "Element") if rows and name in rows[0]), None)
     if key is None:
         raise FormatError(f"{path} has no column named element, or no rows; write element,PBE,r2SCAN in the first line")
+    named = [row[key] for row in rows]
+    twice = sorted({name for name in named if named.count(name) > 1})
+    if twice:
+        raise FormatError(f"{path} has several rows of {', '.join(twice)}; keep one of each")
     return {name: {row[key]: row[name] for row in rows if row[name]} for name in rows[0] if name and name != key}
 
 

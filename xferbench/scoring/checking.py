@@ -150,10 +150,13 @@ def _id_problems(
     missing = frames.keys() - counts.keys()
     if missing and not allow_missing:
         rest = len(others - unknown)
-        hint = f" ({rest} are of other frames of the data set: another split or functional?)" if rest else ""
+        hint = (
+            f" ({rest} predictions are of other frames of the data set: another split or functional?)" if rest else ""
+        )
         problems.append(
-            f"{some(list(missing))} of {len(frames)} without prediction{hint}: predict them, give each an error text, "
-            "or allow missing frames, which count as failures"
+            f"{some(list(missing))} of {len(frames)} without prediction{hint}: the scored split and the calibration split, on "
+            "which elemental offsets are fitted, are both needed; predict them, give each an error text, or count them as "
+            "failures with --allow-missing"
         )
     return problems
 

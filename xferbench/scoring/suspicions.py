@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 FLIPPED = "the sign is flipped"
-NEAR = 2.0
-"""A slope within this factor of a known wrong one is taken for it: potentials are off by tens of per cent, units by more."""
+NEAR = (0.5, 1.3)
+"""A slope between these parts of a known wrong one is taken for it: potentials are softened by tens of per cent, seldom stiffer."""
 
 PLAUSIBLE = 4.0
 """A slope within this factor of 1 is a bad potential rather than a wrong unit."""
@@ -112,7 +112,7 @@ def slope_suspicion(name: str, sample: Sample | None, factors: Mapping[str, floa
         return None
     cause = min(known, key=lambda item: abs(np.log(known[item])), default=None)
     told = f"{name}: predictions are {slope:.3g} times the labels"
-    if cause is not None and cause != right and abs(np.log(known[cause])) < np.log(NEAR):
+    if cause is not None and cause != right and NEAR[0] < known[cause] < NEAR[1]:
         return f"{told}; it looks as if {cause}"
     return f"{told}; check unit and sign"
 

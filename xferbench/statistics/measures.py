@@ -27,8 +27,8 @@ class Curve:
     ends it is unknown.
 
     Attributes:
-        x: (n,) positive and increasing.
-        errors: (n,) positive.
+        x: (n,) positive, finite and increasing.
+        errors: (n,) positive and finite.
 
     Raises:
         ValueError: Anything else.
@@ -40,8 +40,9 @@ class Curve:
     def __post_init__(self) -> None:
         if self.x.ndim != 1 or self.x.shape != self.errors.shape or not self.x.size:
             raise ValueError(f"{self.x.shape} positions and {self.errors.shape} errors do not make a curve")
-        if (self.x <= 0).any() or (self.errors <= 0).any() or (np.diff(self.x) <= 0).any():
-            raise ValueError("a curve needs positive errors at positive, increasing positions")
+        finite = np.isfinite(self.x).all() and np.isfinite(self.errors).all()
+        if not finite or (self.x <= 0).any() or (self.errors <= 0).any() or (np.diff(self.x) <= 0).any():
+            raise ValueError("a curve needs positive errors at positive, increasing positions, all finite")
 
     def __call__(self, x: ArrayLike) -> Floats:
         """Errors at positions; NaN outside the measured range."""

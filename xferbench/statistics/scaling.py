@@ -97,7 +97,7 @@ class PowerLawFit:
 
     Attributes:
         law: Least squares in the logarithm of the error.
-        r2: Fraction of the variance of log(error) that the law explains.
+        r2: Fraction of the variance of log(error) that the law explains; NaN if all errors are equal.
         fit_range: Smallest and largest n that were declared.
         n_points: Points inside.
         n_outside: Points left out because n lies outside.
@@ -169,7 +169,7 @@ def fit_power_law(
     estimates = [_estimate(value, draws[:, column], confidence) for column, value in enumerate(parameters[0].tolist())]
     return PowerLawFit(
         law=PowerLaw(**dict(zip(("prefactor", "exponent", "floor"), parameters[0].tolist(), strict=True))),
-        r2=float(1 - (rest**2).sum() / ((y - y.mean()) ** 2).sum()),
+        r2=_r2(rest, y),
         fit_range=fit_range,
         n_points=len(x),
         n_outside=int(there.sum() - inside.sum()),
@@ -268,6 +268,10 @@ def _logarithms(n: Floats, e: Floats, at_least: int) -> tuple[Floats, Floats]:
     if (n <= 0).any() or (e <= 0).any():
         raise ValueError("a power law needs positive sizes and errors")
     return np.log(n), np.log(e)
+
+
+def _r2(rest: Floats, y: Floats) -> float:
+    return float(1 - (rest**2).sum() / ((y - y.mean()) ** 2).sum()) if np.ptp(y) > 0 else float("nan")
 
 
 def _noise(rest: Floats, freedom: int, n_resamples: int, seed: int | Sequence[int]) -> Floats:

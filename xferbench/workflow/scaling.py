@@ -126,8 +126,7 @@ def scaling_table(report: Report) -> str:
         lines.append(f"  {item.second} is better from {_text(item.crossing)} structures")
         lines.append(f"  {'structures':>12s}  times the data by the laws, and between the points")
         lines += [
-            f"  {n:12,.0f}  {_text(factor)}, {_observed(item.observed[n])}"
-            for n, factor in item.equivalence.items()
+            f"  {n:12,.0f}  {_text(factor)}, {_observed(item.observed[n])}" for n, factor in item.equivalence.items()
         ]
     confidence = next(iter(report.fits.values())).confidence
     return "\n".join([*lines, "", f"[ ] holds the {confidence * 100:g} % interval. {NOTE}"])
@@ -214,7 +213,7 @@ def _fit_json(fit: PowerLawFit) -> dict[str, Any]:
         "exponent": _estimate_json(fit.exponent),
         "floor": _estimate_json(fit.floor),
         "with_floor": fit.with_floor,
-        "r2": fit.r2,
+        "r2": _finite(fit.r2),
         "fit_range": [_finite(end) for end in fit.fit_range],
         "n_points": fit.n_points,
         "n_outside": fit.n_outside,
