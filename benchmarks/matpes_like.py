@@ -1,6 +1,6 @@
 """Write files shaped like MatPES, of any size: the same fields, nesting and length of text, with invented physics.
 
-    python benchmarks/matpes_like.py 100000 /tmp/matpes-like
+    python benchmarks/matpes_like.py 100000 matpes-like
 
 gives ``MatPES-PBE-like.json.gz`` and ``MatPES-R2SCAN-like.json.gz`` of 100,000 documents or a little less each. As in the
 real files the two list the same structures in different orders, 4 % of PBE and 1 % of r²SCAN have no partner, and the
