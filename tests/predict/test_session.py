@@ -104,7 +104,7 @@ def test_all_messages_of_a_session_hold_structures_only(script, frames):
             assert request == {
                 "do": "load",
                 "device": "cpu",
-                "spec": {"kind": "builtin", "name": "springs:1", "path": None, "model_id": "springs-1"},
+                "spec": {"kind": "builtin", "name": "springs:1", "path": None, "model_id": "springs-1", "engine": None},
             }
         else:
             assert sorted(request) == ["do", "structures"]
