@@ -207,7 +207,7 @@ def test_leaderboard_build_says_what_it_wrote(run, tmp_path):
 
 
 def test_an_interrupted_pipe_is_quiet(cache):
-    command = [sys.executable, "-c", "from xferbench.cli import main; main()", "info", "mini-static"]
+    command = [sys.executable, "-c", "from xferbench.cli import run; run()", "info", "mini-static"]
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -340,7 +340,9 @@ def test_a_failed_structure_is_counted_and_the_rest_is_scored(run, tmp_path, cac
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(cache, tmp_path):
-    code = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); from xferbench.cli import main; main()"
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); from xferbench.cli import run; run()"
+    )
     process = subprocess.run(
         [sys.executable, "-c", code, "prepare", "mini", "--out", "here"],
         cwd=tmp_path,
@@ -445,3 +447,20 @@ def test_a_data_set_does_not_replace_another(run, tmp_path, salts):
         assert result.exit_code == 3
         assert "mine holds the data set 'extxyz', not 'mini'" in line_of(result)
     assert (tmp_path / "mine/manifest.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "text"),
+    [
+        ("print('done')", 0, "done"),
+        ("raise SystemExit(3)", 3, ""),
+        ("raise SystemExit", 0, ""),
+        ("1 / 0", 1, "ZeroDivisionError"),
+        ("import atexit; atexit.register(lambda: os.abort()); raise SystemExit(2)", 2, ""),
+    ],
+)
+def test_the_exit_code_is_the_commands_whatever_happens_while_the_interpreter_ends(body, code, text):
+    source = f"import os\nfrom xferbench import cli\ndef main():\n    {body}\ncli.main = main\ncli.run()"
+    process = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=False)
+    assert process.returncode == code
+    assert text in process.stdout + process.stderr

@@ -35,7 +35,7 @@ def predict(structures):
 
 def start(*arguments, cwd, cache):
     """The command as a process, quiet."""
-    code = "from xferbench.cli import main; main()"
+    code = "from xferbench.cli import run; run()"
     return subprocess.Popen(
         [sys.executable, "-c", code, *map(str, arguments)],
         cwd=cwd,

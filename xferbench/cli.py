@@ -6,9 +6,12 @@ Results go to stdout, progress and notes to stderr. Nothing heavy is imported be
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import os
 import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -541,6 +544,25 @@ def _part(text: str) -> tuple[int, int]:
     if len(numbers) != 2 or not all(item.isdigit() for item in numbers) or not int(numbers[0]) < int(numbers[1]):
         raise UsageError(f"--part must be i/n with i < n, for example 0/2, not {text!r}")
     return int(numbers[0]), int(numbers[1])
+
+
+def run() -> NoReturn:
+    """The console script: run the command, flush, and leave at once with its exit code.
+
+    Arrow keeps threads; now and then they abort an interpreter that is shutting down ("terminate called without an active
+    exception"), which would turn our exit code into 134 after the work is done.
+    """
+    code: object = 1
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code
+    except BaseException:  # noqa: BLE001 - a bug: its traceback is shown, as the interpreter would
+        traceback.print_exc()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))
 
 
 def command_paths(group: click.Group = main, prefix: str = "") -> Iterable[tuple[str, click.Command]]:
