@@ -552,13 +552,14 @@ def run() -> NoReturn:
     Arrow keeps threads; now and then they abort an interpreter that is shutting down ("terminate called without an active
     exception"), which would turn our exit code into 134 after the work is done.
     """
-    code: object = 1
+    code: object = 0
     try:
         main()
     except SystemExit as end:
         code = end.code
     except BaseException:  # noqa: BLE001 - a bug: its traceback is shown, as the interpreter would
         traceback.print_exc()
+        code = 1
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):
             stream.flush()
