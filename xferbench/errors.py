@@ -12,7 +12,7 @@
         ├── PredictionsError    3  predictions that cannot be scored as they are
         └── StorageError        3  cannot read or write: disk full, read-only, in use by another run
 
-``cli.py`` prints these as one line and exits with ``exit_code``. Anything else is a bug and keeps its traceback.
+``cli`` prints these as one line and exits with ``exit_code``. Anything else is a bug and keeps its traceback.
 """
 
 from __future__ import annotations

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from xferbench.tasks import load_task
+
+TASK = load_task("mini-static")
+
+
+def test_prepare_writes_a_data_set_and_says_where(run, tmp_path):
+    result = run("prepare", "--out", "here")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[-1] == "here"
+    assert "pairs of" in result.stdout
+    assert (tmp_path / "here/manifest.json").exists()
+    checked = run("prepare", "--out", "here", "--check", "--json")
+    assert json.loads(checked.stdout)["fingerprint"] == TASK.fingerprint
+
+
+@pytest.mark.parametrize("victim", ["data/r2scan/test-00000-of-00001.parquet", "manifest.json", "README.md"])
+@pytest.mark.parametrize("damage", ["truncated", "altered", "removed"])
+def test_a_damaged_data_set_is_an_integrity_error(run, line_of, tmp_path, victim, damage):
+    run("prepare", "--out", "here")
+    path = tmp_path / "here" / victim
+    data = path.read_bytes()
+    if damage == "removed":
+        path.unlink()
+    else:
+        path.write_bytes(data[: len(data) // 2] if damage == "truncated" else data.replace(b"i", b"j", 1))
+    result = run("prepare", "--out", "here", "--check")
+    assert result.exit_code == 3
+    assert "here" in line_of(result)
+
+
+def test_check_of_nothing_says_what_to_do(run, line_of):
+    result = run("prepare", "--out", "nowhere", "--check")
+    assert result.exit_code == 3
+    assert "prepare" in line_of(result)
+
+
+@pytest.mark.parametrize("what", ["datasets", "tasks", "models", "methods"])
+def test_lists_come_as_text_and_as_json(run, what):
+    names = [row["name"] for row in json.loads(run("list", what, "--json").stdout)]
+    text = run("list", what).stdout
+    assert all(name in text for name in names)
+    assert names or text.strip() == "no methods yet"
+
+
+def test_info_tells_what_every_listed_name_is(run):
+    for what in ["datasets", "tasks", "models"]:
+        for row in json.loads(run("list", what, "--json").stdout):
+            facts = json.loads(run("info", row["name"], "--json").stdout)
+            assert facts["kind"] in {"dataset", "task", "model", "floor"}
+            assert run("info", row["name"]).exit_code == 0
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(cache, tmp_path):
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); from xferbench.cli import run; run()"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", code, "prepare", "mini", "--out", "here"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"XFERBENCH_CACHE": str(cache)},
+    )
+    assert process.returncode == 3, process.stderr
+    assert len(process.stderr.strip().splitlines()) == 1
+    assert process.stderr.startswith("Error: cannot write")
+    assert not (tmp_path / "here").exists()
+
+
+def test_a_path_below_a_file_is_one_line(run, line_of, tmp_path):
+    (tmp_path / "file").write_text("")
+    result = run("prepare", "mini", "--out", "file/here")
+    assert result.exit_code == 3
+    assert "cannot" in line_of(result)
+
+
+def test_the_files_of_a_user_become_a_data_set_that_every_command_opens(run, salts):
+    made = run("prepare", "extxyz", "--from", salts, "--out", "mine", "--json")
+    assert made.exit_code == 0, made.output
+    assert json.loads(made.stdout)["fingerprint"].startswith("sha256:")
+    exported = run("export", "mine", "-f", "mace", "-o", "mace", "--json")
+    rows = json.loads(exported.stdout)
+    assert sum(row["frames"] for row in rows) == 32
+    assert all(row["missing"]["forces"] == row["frames"] for row in rows)
+    trained = run("export", "mine", "-f", "chgnet", "-o", "chgnet")
+    assert trained.exit_code == 0
+    assert "left out: no forces and no stress" in trained.stdout
+    assert run("publish", "dataset", "mine", "--repo-id", "me/salts", "--dry-run").exit_code == 0
+
+
+def test_a_data_set_does_not_replace_another(run, line_of, tmp_path, salts):
+    run("prepare", "extxyz", "--from", salts, "--out", "mine")
+    before = (tmp_path / "mine/manifest.json").read_bytes()
+    for more in ([], ["--check"]):
+        result = run("prepare", "mini", "--out", "mine", *more)
+        assert result.exit_code == 3
+        assert "mine holds the data set 'extxyz', not 'mini'" in line_of(result)
+    assert (tmp_path / "mine/manifest.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["prepare", "mnii"], 2, "did you mean 'mini'"),
+        (["info", "mini-statc"], 2, "did you mean 'mini-static'"),
+        (["prepare", "extxyz"], 2, "give them with --from PATH"),
+        (["prepare", "extxyz", "--from", "nowhere.xyz"], 3, "cannot read nowhere.xyz"),
+        (["prepare", "extxyz", "--from", "LDA=a.xyz"], 2, "'LDA' is no functional; known: PBE, PBE+U, r2SCAN"),
+        (["prepare", "extxyz", "--from", "bad.xyz", "--out", "x"], 3, "bad.xyz: ASE cannot read it"),
+        (["prepare", "extxyz", "--from", "empty", "--out", "x"], 3, "no files ending in .xyz, .extxyz in empty"),
+        (["prepare", "mini", "--from", "empty"], 2, "is not made from files; leave --from out"),
+        (["prepare", "mini", "--release", "1"], 2, "has no releases; leave --release out"),
+        (["export", "empty", "-f", "mace", "-o", "out"], 3, "no data set in empty"),
+        (["publish", "dataset", "empty", "--repo-id", "me/x", "--dry-run"], 3, "no data set in empty"),
+        (["publish", "dataset", "empty", "--repo-id", "x", "--dry-run"], 2, "does not say whose repository it is"),
+    ],
+)
+@pytest.mark.usefixtures("bad_files")
+def test_bad_input_ends_in_one_clear_line_and_the_right_code(refused, arguments, code, message):
+    exit_code, line = refused(*arguments)
+    assert message in line
+    assert exit_code == code
