@@ -1,20 +1,25 @@
 """How far the CHGNet engine is from chgnet's own ``predict_structure``, and each of the two from double precision.
 
-python benchmarks/chgnet_parity.py [--structures N]
+    python benchmarks/chgnet_parity.py [--structures N] [--more FILE ...] [--variants NAME ...]
+
+``--more`` takes JSON files of documents with a ``structure`` as pymatgen writes it, such as
+``MatPES-PBE-Element-Refs.json.gz`` and ``wbm-random-pbe52-equilibrium-2025.1.json.gz`` of materialyzeai/matcalc.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import gzip
 import io
 import json
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from chgnet_crystals import ELEMENTS, R2SCAN_ELEMENTS, awkward, crystal, mptrj_like, small
+from chgnet_crystals import ELEMENTS, R2SCAN_ELEMENTS, awkward, crystal, mptrj_like, sensible, small
 
 from xferbench.models.chgnet.checkpoint import load_engine
 from xferbench.units import EV_PER_A3_IN_GPA
@@ -29,6 +34,13 @@ LIMITS = {"energy": 1e-5, "forces": 1e-4, "stress": 1e-3, "magmoms": 1e-4}
 
 CHGNET_GPA = 160.21766208
 """eV/Å³ in GPa as chgnet 0.4.2 has it."""
+
+
+FROM_FILE = 300
+"""Structures taken of one file."""
+
+BOTH_DOUBLE = 5
+"""chgnet runs in double precision, which is slow, for one in so many structures."""
 
 
 class Reference:
@@ -76,23 +88,53 @@ class Reference:
         return {"energy": float(found["e"]), "forces": found["f"], "stress": stress, "magmoms": found["m"]}
 
 
-def structures(n: int, elements: Sequence[int]) -> dict[str, list[Atoms]]:
-    """A fifth from the embedded data set; the rest random: MPtrj-like, small, awkward and some of 150 to 200 atoms."""
+def structures(n: int, elements: Sequence[int], more: Sequence[Path] = ()) -> dict[str, list[Atoms]]:
+    """Four populations.
+
+    Args:
+        n: About how many, without those of files: the embedded data set, and of the rest two thirds near contact, one
+            third far from equilibrium.
+        elements: Atomic numbers to draw from, and to keep of what is given.
+        more: Files of documents with structures.
+
+    Returns:
+        ``embedded``; ``files``, if there are any; ``near contact``, random crystals with forces like those in molecular
+        dynamics; ``violent``, random crystals with a tenth of an Ångström between some of the cores.
+    """
     from xferbench.sources import mini
 
-    own = [frame.atoms() for frame in mini.load().frames][: n // 5]
+    embedded = [frame.atoms() for frame in mini.load().frames][:n]
+    rest = max(n - len(embedded), 3)
     rng = np.random.default_rng(4)
-    large = [crystal(rng, int(rng.integers(150, 200)), elements=elements) for _ in range(max(1, n // 200))]
-    rest = n - len(own) - len(large)
-    return {
-        "embedded": own,
-        "random": [
-            *large,
-            *mptrj_like(rest // 3, seed=10, elements=elements),
-            *awkward(rest // 3, seed=11, elements=elements),
-            *small(rest - 2 * (rest // 3), seed=12, elements=elements),
+    third = max(rest // 9, 1)
+    groups = {
+        "embedded": embedded,
+        "files": [atoms for path in more for atoms in from_file(path)],
+        "near contact": sensible(rest * 2 // 3, seed=13, elements=elements),
+        "violent": [
+            *(crystal(rng, int(rng.integers(150, 200)), elements=elements) for _ in range(max(1, third // 20))),
+            *mptrj_like(third, seed=10, elements=elements),
+            *awkward(third, seed=11, elements=elements),
+            *small(third, seed=12, elements=elements),
         ],
     }
+    known = set(elements)
+    kept = {name: [atoms for atoms in group if known.issuperset(atoms.numbers)] for name, group in groups.items()}
+    return {name: group for name, group in kept.items() if group}
+
+
+def from_file(path: Path) -> Iterator[Atoms]:
+    """Structures of a JSON file, compressed or not, at most ``FROM_FILE`` of them."""
+    from pymatgen.core import Structure
+    from pymatgen.io.ase import AseAtomsAdaptor
+
+    data = path.read_bytes()
+    documents = json.loads(gzip.decompress(data) if path.suffix == ".gz" else data)
+    documents = list(documents.values()) if isinstance(documents, dict) else documents
+    for document in documents[:FROM_FILE]:
+        atoms = AseAtomsAdaptor.get_atoms(Structure.from_dict(document["structure"]))
+        # without the properties that pymatgen keeps
+        yield atoms.__class__(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True)
 
 
 def deviations(a: dict[str, Any], b: dict[str, Any]) -> dict[str, float]:
@@ -100,45 +142,49 @@ def deviations(a: dict[str, Any], b: dict[str, Any]) -> dict[str, float]:
     return {name: float(np.abs(np.asarray(a[name]) - np.asarray(b[name])).max()) for name in LIMITS}
 
 
-def compare(variant: str, n: int) -> list[dict[str, Any]]:
-    """Deviations over ``n`` structures, one result for each group of them.
+def compare(variant: str, n: int, more: Sequence[Path] = ()) -> list[dict[str, Any]]:
+    """Deviations over the structures of ``structures``, one result for each group of them.
 
     Returns:
         ``engine-chgnet``, ``engine-double``, ``chgnet-double`` (single against double precision) and ``double`` (engine
-        against chgnet, both double): quantity -> maximum, median, number beyond the limit.
+        against chgnet, both double, of every fifth structure): quantity -> maximum, median, number beyond the limit;
+        ``force``: median, 95th percentile and maximum of the largest force of each structure.
     """
     elements = R2SCAN_ELEMENTS if variant == "r2scan" else ELEMENTS
-    engines = [load_engine(variant, dtype=dtype, isolated="allow") for dtype in ("float32", "float64")]
-    references = [Reference(variant, dtype) for dtype in (torch.float32, torch.float64)]
+    engines = [load_engine(variant, precision=precision, isolated="allow") for precision in ("float32", "float64")]
+    single, double = (Reference(variant, dtype) for dtype in (torch.float32, torch.float64))
     results = []
-    for group, crystals in structures(n, elements).items():
+    for group, crystals in structures(n, elements, more).items():
         rows: dict[str, list[dict[str, float]]] = {}
-        isolated = 0
-        for start in range(0, len(crystals), 64):
-            part = crystals[start : start + 64]
-            for atoms, *found in zip(part, *(engine.predict(part) for engine in engines), strict=True):
-                try:
-                    chgnet, chgnet_double = (reference.predict(atoms) for reference in references)
-                except ValueError:
-                    # an isolated atom, which the converter refuses
-                    isolated += 1
-                    continue
-                ours, double = (_in_reference_units(result, len(atoms)) for result in found)
-                pairs = {
-                    "engine-chgnet": (ours, chgnet),
-                    "engine-double": (ours, double),
-                    "chgnet-double": (chgnet, double),
-                    "double": (double, chgnet_double),
-                }
-                for name, pair in pairs.items():
-                    rows.setdefault(name, []).append(deviations(*pair))
+        forces, isolated = [], 0
+        pairs = zip(crystals, *(engine.predict(crystals) for engine in engines), strict=True)
+        for index, (atoms, *found) in enumerate(pairs):
+            ours, exact = (in_reference_units(result, len(atoms)) for result in found)
+            try:
+                chgnet = single.predict(atoms)
+            except ValueError:
+                # an isolated atom, which the converter refuses
+                isolated += 1
+                continue
+            forces.append(float(np.linalg.norm(exact["forces"], axis=1).max()))
+            rows.setdefault("engine-chgnet", []).append(deviations(ours, chgnet))
+            rows.setdefault("engine-double", []).append(deviations(ours, exact))
+            rows.setdefault("chgnet-double", []).append(deviations(chgnet, exact))
+            if not index % BOTH_DOUBLE:
+                rows.setdefault("double", []).append(deviations(exact, double.predict(atoms)))
+        counts = {
+            "structures": len(forces),
+            "isolated": isolated,
+            "largest": max(map(len, crystals)),
+            "force": np.percentile(forces, [50, 95, 100]).tolist(),
+        }
         summaries = {name: _summary(deviation) for name, deviation in rows.items()}
-        counts = {"structures": len(crystals) - isolated, "isolated": isolated}
         results.append({"variant": variant, "group": group, **counts, **summaries})
     return results
 
 
-def _in_reference_units(result: dict[str, Any], n_atoms: int) -> dict[str, Any]:
+def in_reference_units(result: dict[str, Any], n_atoms: int) -> dict[str, Any]:
+    """The engine's result in chgnet's units."""
     return {**result, "energy": result["energy"] / n_atoms, "stress": result["stress"] * EV_PER_A3_IN_GPA}
 
 
@@ -157,12 +203,16 @@ def _summary(found: list[dict[str, float]]) -> dict[str, dict[str, float]]:
 def main() -> None:
     """Print the deviations of all variants as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--structures", type=int, default=1000, help="for 0.3.0; a fifth of them for the others")
+    parser.add_argument("--structures", type=int, default=1300, help="without those of files")
+    parser.add_argument("--more", type=Path, nargs="*", default=[], metavar="FILE", help="of documents with structures")
+    parser.add_argument("--variants", nargs="*", default=["0.3.0", "0.2.0", "r2scan"])
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
-    sizes = {"0.3.0": arguments.structures, "0.2.0": arguments.structures // 5, "r2scan": arguments.structures // 5}
-    print(json.dumps([result for variant, n in sizes.items() for result in compare(variant, n)], indent=1))
+    results = [
+        result for variant in arguments.variants for result in compare(variant, arguments.structures, arguments.more)
+    ]
+    print(json.dumps(results, indent=1))
 
 
 if __name__ == "__main__":

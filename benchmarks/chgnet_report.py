@@ -1,8 +1,9 @@
 """Measure the CHGNet engine against chgnet and write the tables of ``docs/performance.md``.
 
-    python benchmarks/chgnet_report.py [SECTION ...] [--structures N] [--threads N]
+    python benchmarks/chgnet_report.py [SECTION ...] [--structures N] [--more FILE ...] [--threads N]
 
-Sections: parity, graph, predict, train, memory, scaling; all by default (about twenty minutes on one core).
+Sections: parity, gradients, graphs, graph, cache, predict, precision, train, memory, scaling, threads; all of them by default
+(about 45 minutes on one core); and gpu, on a machine that has one. ``--more`` as in ``chgnet_parity.py``.
 """
 
 from __future__ import annotations
@@ -14,20 +15,28 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "performance.md"
-SECTIONS = ("parity", "graph", "predict", "train", "memory", "scaling")
 UNITS = {"energy": "eV/atom", "forces": "eV/Å", "stress": "GPa", "magmoms": "µB"}
 
 
-def measure(section: str, *, structures: int, threads: int) -> Any:  # noqa: ANN401 - each section has its own shape
+def measure(section: str, arguments: argparse.Namespace) -> Any:  # noqa: ANN401 - each section has its own shape
     """Run one section in its own process."""
-    script, arguments = "chgnet_speed.py", [section, "--threads", str(threads)]
-    if section == "parity":
-        script, arguments = "chgnet_parity.py", ["--structures", str(structures)]
-    command = [sys.executable, str(HERE / script), *arguments]
+    threads = ["--threads", str(arguments.threads)]
+    commands = {
+        "parity": ["chgnet_parity.py", "--structures", str(arguments.structures), "--more", *arguments.more],
+        "gradients": ["chgnet_gradients.py"],
+        "graphs": ["chgnet_graphs.py"],
+        "gpu": ["chgnet_gpu.py"],
+        "threads": ["chgnet_speed.py", "predict", "--threads", "2"],
+    }
+    script, *rest = commands.get(section, ["chgnet_speed.py", section, *threads])
+    command = [sys.executable, str(HERE / script), *rest]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return json.loads(output)
 
@@ -39,16 +48,45 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def parity(found: Any) -> str:  # noqa: ANN401 - JSON
-    """Deviations of every variant."""
+    """Populations, and deviations of every variant."""
     pairs = ["engine-chgnet", "engine-double", "chgnet-double", "double"]
-    rows = []
+    populations, rows = {}, []
     for result in found:
+        group = result["group"]
+        force = " / ".join(f"{value:.2g}" for value in result["force"])
+        populations.setdefault(group, [group, f"{result['largest']}", f"{result['isolated']}", force])
         for quantity, unit in UNITS.items():
             cells = [f"{result[pair][quantity]['max']:.0e} ({result[pair][quantity]['beyond']})" for pair in pairs]
-            rows.append(
-                [f"{result['variant']}, {result['structures']} {result['group']}", f"{quantity}, {unit}", *cells]
-            )
+            rows.append([f"{result['variant']}, {result['structures']} {group}", f"{quantity}, {unit}", *cells])
+    kinds = table(
+        ["structures", "atoms at most", "left out: isolated atom", "largest force, eV/Å: median / 95 % / maximum"],
+        list(populations.values()),
+    )
     head = ["weights, structures", "quantity", "engine - chgnet", "engine - double", "chgnet - double", "both double"]
+    return f"{kinds}\n\n{table(head, rows)}"
+
+
+def gradients(found: Any) -> str:  # noqa: ANN401 - JSON
+    """Gradients of a training loss, the largest deviation of all batches."""
+    names = {
+        "engine-chgnet": "engine - chgnet",
+        "engine-double": "engine - double",
+        "chgnet-double": "chgnet - double",
+        "double": "both double",
+    }
+    rows = [
+        [name, *(f"{max(batch[pair][part] for batch in found):.0e}" for part in ("whole", "worst"))]
+        for pair, name in names.items()
+    ]
+    return table([f"{len(found)} batches", "whole gradient", "the parameter array that deviates most"], rows)
+
+
+def graphs(found: Any) -> str:  # noqa: ANN401 - JSON
+    """Graphs compared as sets."""
+    columns = ["crystals", "atoms", "bonds", "angles", "refused", "different"]
+    total = {column: sum(result[column] for result in found.values()) for column in columns}
+    rows = [[name, *(f"{result[column]:,}" for column in columns)] for name, result in {**found, "all": total}.items()]
+    head = ["kind", "crystals", "atoms", "directed bonds", "angles", "refused by both: isolated atom", "different"]
     return table(head, rows)
 
 
@@ -82,6 +120,48 @@ def predict(found: Any) -> str:  # noqa: ANN401 - JSON
     return table(["crystals", "path", "structures per CPU second", "ratio"], rows)
 
 
+def cache(found: Any) -> str:  # noqa: ANN401 - JSON
+    """Graphs on disk."""
+    rows = [
+        [name, f"{result['build']:.0f}", f"{result['read']:.0f}", f"{result['kilobytes']:.0f}"]
+        for name, result in found.items()
+    ]
+    return table(["crystals", "build, CPU µs each", "read, CPU µs each", "kB each"], rows)
+
+
+def precision(found: Any) -> str:  # noqa: ANN401 - JSON
+    """Shorter and longer numbers."""
+    rows = [
+        [name, f"{result['rate']:.0f}", *(f"{result[key][0]:.0e} / {result[key][1]:.0e}" for key in UNITS)]
+        for name, result in found.items()
+    ]
+    units = [f"{key}, {unit}: largest / median" for key, unit in UNITS.items()]
+    return table(["precision", "structures per CPU second", *units], rows)
+
+
+def gpu(found: Any) -> str:  # noqa: ANN401 - JSON
+    """Everything on a GPU."""
+    loop = {name: rate["ASE calculator loop"] for name, rate in found["speed"].items()}
+    speed = [
+        [name, path, _ratio(value, loop[name]) if path.startswith("engine") else f"{value:.1f}"]
+        for name, rate in found["speed"].items()
+        for path, value in rate.items()
+    ]
+    exact = [
+        [name, *(f"{result[key]['max']:.0e} ({result[key]['beyond']})" for key in UNITS)]
+        for name, result in found["parity"].items()
+    ]
+    roof = [[name, f"{value:.3g}"] for name, value in found["roofline"].items()]
+    return "\n\n".join(
+        [
+            f"{found['gpu']}.",
+            table(["crystals", "path", "structures per second"], speed),
+            table(["precision", *(f"{key}, {unit}" for key, unit in UNITS.items())], exact),
+            table(["one batch of MPtrj-like crystals, network alone", ""], roof),
+        ]
+    )
+
+
 def train(found: Any) -> str:  # noqa: ANN401 - JSON
     """Training."""
     rows = [["chgnet `Trainer`", f"{found['Trainer']:.1f}"], ["engine", _ratio(found["engine"], found["Trainer"])]]
@@ -109,34 +189,45 @@ def _ratio(value: float, peer: float) -> str:
     return f"{value:.0f} (**{value / peer:.1f}×**)"
 
 
+WRITERS: dict[str, Callable[[Any], str]] = {
+    "parity": parity,
+    "gradients": gradients,
+    "graphs": graphs,
+    "graph": graph,
+    "cache": cache,
+    "predict": predict,
+    "precision": precision,
+    "train": train,
+    "memory": memory,
+    "scaling": scaling,
+    "threads": predict,
+    "gpu": gpu,
+}
+"""Sections of the page, and what makes their tables; ``gpu`` only if asked for."""
+
+
 def conditions(threads: int) -> str:
     """What was measured on what."""
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "chgnet", "numpy", "pymatgen"))
-    return f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, {versions}; {threads} thread(s)."
+    return f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, {versions}; {threads} thread(s){', wall times' if threads > 1 else ''}."
 
 
 def main() -> None:
     """Measure, and replace what stands between the markers of each section."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)}; all by default")
-    parser.add_argument("--structures", type=int, default=1000, help="of the parity table")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join(WRITERS)}")
+    parser.add_argument("--structures", type=int, default=1300, help="of the parity table")
+    parser.add_argument("--more", nargs="*", default=[], metavar="FILE", help="structures for the parity table")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
-    writers = {
-        "parity": parity,
-        "graph": graph,
-        "predict": predict,
-        "train": train,
-        "memory": memory,
-        "scaling": scaling,
-    }
-    unknown = set(arguments.sections) - set(SECTIONS)
+    unknown = set(arguments.sections) - set(WRITERS)
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
-    for section in arguments.sections or SECTIONS:
+    for section in arguments.sections or [name for name in WRITERS if name != "gpu"]:
         print(f"measuring {section}", file=sys.stderr)
-        found = measure(section, structures=arguments.structures, threads=arguments.threads)
-        _write(section, f"{writers[section](found)}\n\n{conditions(arguments.threads)}")
+        found = measure(section, arguments)
+        threads = 2 if section == "threads" else arguments.threads
+        _write(section, f"{WRITERS[section](found)}\n\n{conditions(threads)}")
 
 
 def _write(section: str, text: str) -> None:

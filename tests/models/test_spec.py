@@ -23,6 +23,12 @@ def write(tmp_path):
     return write
 
 
+def test_a_dash_is_read_as_a_colon():
+    assert parse_spec("chgnet-r2scan") == parse_spec("chgnet:r2scan")
+    with pytest.raises(UsageError, match="'floor:zero' is a floor"):
+        parse_spec("floor-zero")
+
+
 @pytest.mark.parametrize("name", [f"{adapter}:{v}" for adapter, variants in MODEL_VARIANTS.items() for v in variants])
 def test_every_built_in_variant_is_a_model(name):
     spec = parse_spec(name)

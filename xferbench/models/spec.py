@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Literal
 
 from xferbench.errors import ModelError, UnknownNameError, UsageError
-from xferbench.registry import FLOORS, MODEL_ENGINES, MODEL_VARIANTS, check_name, near
+from xferbench.registry import (
+    FLOORS,
+    MODEL_ENGINES,
+    MODEL_VARIANTS,
+    builtin_models,
+    canonical_model,
+    check_name,
+    near,
+)
 from xferbench.storage import read_bytes
 
 MODEL_ID = re.compile(r"[a-z0-9]+(?:[.-][a-z0-9]+)*")
@@ -44,7 +52,7 @@ def parse_spec(text: str, *, engine: str | None = None) -> ModelSpec:
     """Read what a user typed for a model: ``chgnet:0.3.0`` or ``path/to/model.py``.
 
     Args:
-        text: As typed.
+        text: As typed; ``chgnet-0.3.0`` is read as ``chgnet:0.3.0``.
         engine: Which way to run a built-in model; its default if not given.
 
     Raises:
@@ -58,12 +66,13 @@ def parse_spec(text: str, *, engine: str | None = None) -> ModelSpec:
         if engine is not None:
             raise UsageError(f"--engine {engine} is for built-in models; {text} runs in its own way")
         return _file_spec(Path(text))
-    known = [f"{adapter}:{variant}" for adapter, variants in MODEL_VARIANTS.items() for variant in variants]
+    text = canonical_model(text)
+    floors = [f"floor:{name}" for name in FLOORS]
+    known = [name for name in builtin_models() if name not in floors]
     if text in known:
         if engine is not None:
             check_name("engine", engine, MODEL_ENGINES.get(text.partition(":")[0], ()))
         return ModelSpec(kind="builtin", name=text, model_id=text.replace(":", "-"), engine=engine)
-    floors = [f"floor:{name}" for name in FLOORS]
     if text in floors:
         raise UsageError(
             f"{text!r} is a floor, which has no potential to load; give a model: {', '.join(sorted(known))}"

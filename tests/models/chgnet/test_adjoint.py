@@ -10,9 +10,9 @@ import torch
 from ase.build import bulk
 
 from xferbench.models.chgnet import adjoint
-from xferbench.models.chgnet.adjoint import Convolutions, Gate, State
+from xferbench.models.chgnet.adjoint import Convolutions, Gate
 from xferbench.models.chgnet.hardware import Arena
-from xferbench.models.chgnet.layers import GatedMLP
+from xferbench.models.chgnet.layers import GatedMLP, State
 
 
 def gate_and_network(hidden, norm):

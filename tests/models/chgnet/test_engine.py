@@ -9,6 +9,7 @@ from ase import Atoms
 from ase.build import bulk
 
 from xferbench.models.chgnet import engine as engine_module
+from xferbench.models.chgnet.cache import GraphCache
 from xferbench.models.chgnet.engine import CHGNetEngine, guess_rows
 from xferbench.models.chgnet.graph import build
 from xferbench.models.contract import normalise
@@ -140,3 +141,60 @@ def test_other_errors_are_not_swallowed(make_engine, crystals):
 def test_energies_alone(make_engine, crystals):
     (result,) = make_engine().predict(crystals.small(1), forces=False, stress=False)
     assert result.keys() == {"energy", "magmoms", "energies"}
+
+
+@pytest.mark.parametrize("ahead", [1, 3])
+def test_graphs_built_ahead_change_neither_order_nor_numbers_nor_errors(make_engine, crystals, ahead):
+    bad = Atoms("He", cell=[9, 9, 9], pbc=True)
+    structures = [*crystals.small(5), bad, *crystals.mptrj_like(3)]
+    expected = make_engine(max_rows=2000).predict(structures)
+    found = make_engine(max_rows=2000, ahead=ahead).predict(structures)
+    assert [result.get("error") for result in found] == [result.get("error") for result in expected]
+    for result, wanted in zip(found, expected, strict=True):
+        if "error" not in wanted:
+            assert_same(result, wanted)
+
+
+def test_no_more_is_built_ahead_than_asked_for(make_engine, crystals):
+    built = []
+
+    def count(structures, **options):
+        built.append(len(structures))
+        return build(structures, **options)
+
+    engine = make_engine(max_rows=1, ahead=2, build=count)
+    structures = crystals.small(6)
+    batches = engine._prepared(structures, ([index] for index in range(6)))
+    next(batches)
+    batches.close()
+    assert len(built) <= 3
+    assert len(list(engine._prepared(structures, ([index] for index in range(6))))) == 6
+
+
+def test_a_batch_built_ahead_that_is_too_large_is_halved(make_engine, crystals, monkeypatch):
+    monkeypatch.setattr(engine_module, "guess_rows", lambda *_: 0.0)
+    structures = crystals.small(4)
+    found = make_engine(max_rows=600, ahead=1).predict(structures)
+    for result, expected in zip(found, make_engine().predict(structures), strict=True):
+        assert_same(result, expected)
+
+
+def test_running_out_of_memory_ahead_halves_the_batch(make_engine, crystals):
+    def hungry(structures, **options):
+        if len(structures) > 1:
+            raise MemoryError
+        return build(structures, **options)
+
+    structures = crystals.small(3)
+    found = make_engine(ahead=1, build=hungry).predict(structures)
+    for result, expected in zip(found, make_engine().predict(structures), strict=True):
+        assert_same(result, expected)
+
+
+def test_graphs_may_be_kept_on_disk(make_engine, crystals, tmp_path):
+    structures = crystals.small(3)
+    engine = make_engine(build=GraphCache(folder=tmp_path).build)
+    first, second = engine.predict(structures), engine.predict(structures)
+    assert len(list(tmp_path.iterdir())) == 1
+    for found, expected in zip(first, second, strict=True):
+        assert all(np.array_equal(found[name], expected[name]) for name in expected)

@@ -97,3 +97,14 @@ def test_energies_of_large_cells_are_added_up_in_double_precision(make_network, 
     found = single(make_batch([crystals.small(1)[0].repeat(5)], single.network), forces=False, stress=False)
     assert found.energy.dtype == found.site_energies.dtype == torch.float64
     torch.testing.assert_close(found.energy, exact.detach(), atol=0, rtol=2e-6)
+
+
+def test_short_factors_change_a_little_and_only_the_products(make_network, make_batch, structures, shape):
+    network = make_network(shape).float()
+    batch = make_batch(structures, network, "allow")
+    exact = FrozenCHGNet(copy.deepcopy(network))(batch)
+    short = FrozenCHGNet(copy.deepcopy(network), products="bf16")(batch)
+    for name in ("energy", "forces", "magmoms"):
+        wanted, found = getattr(exact, name), getattr(short, name)
+        assert found.dtype == wanted.dtype
+        assert 0 < (found - wanted).norm() < 0.2 * wanted.norm()

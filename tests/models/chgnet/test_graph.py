@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
+import sys
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -55,11 +58,59 @@ def chgnet_sets(converter, atoms):
 
 @pytest.mark.parametrize("kind", ["mptrj_like", "small", "awkward"])
 def test_bonds_and_angles_are_those_of_chgnet(crystals, converter, kind):
-    for atoms in getattr(crystals, kind)(40, seed=7):
+    for atoms in getattr(crystals, kind)(20, seed=7):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             expected = chgnet_sets(converter, atoms)
         assert as_sets(build([atoms], **CUTOFFS, isolated="allow")) == expected
+
+
+@pytest.fixture(scope="module")
+def comparison(crystals, request):
+    """The module ``benchmarks/chgnet_graphs.py``, which does this on thousands."""
+    pytest.importorskip("chgnet")
+    sys.modules["chgnet_crystals"] = crystals
+    path = request.config.rootpath / "benchmarks" / "chgnet_graphs.py"
+    spec = importlib.util.spec_from_file_location("chgnet_graphs", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+KINDS = {
+    "dense": (lambda comparison: comparison.mptrj_like(40, seed=51), 0),
+    "small": (lambda comparison: comparison.small(150, seed=52), 0),
+    "awkward": (lambda comparison: comparison.awkward(150, seed=53), 0),
+    "tiny": (lambda comparison: comparison.tiny(100), 0),
+    "common": (lambda comparison: comparison.sensible(60, seed=54), 0),
+    "large": (lambda comparison: comparison.large(3), 0),
+    "dilute": (lambda comparison: comparison.loose(100), 30),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_hundreds_of_batched_graphs_are_those_of_chgnet(comparison, kind):
+    make, least_refused = KINDS[kind]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        counts = comparison.compare(make(comparison))
+    assert counts["different"] == 0
+    assert (counts["refused"] >= least_refused) if least_refused else (counts["refused"] == 0)
+    assert counts["bonds"] > 0
+
+
+def test_the_comparison_notices_a_missing_bond_and_a_swapped_angle(comparison, crystals):
+    (atoms,) = crystals.small(1)
+    graphs = build([atoms], **CUTOFFS)
+    ((bonds, angles),) = comparison.engine_keys(graphs)
+    ((fewer, _),) = comparison.engine_keys(
+        replace(graphs, center=graphs.center[:-1], neighbor=graphs.neighbor[:-1], image=graphs.image[:-1])
+    )
+    assert len(bonds) - len(fewer) == 2
+    second = graphs.second.copy()
+    second[[0, -1]] = second[[-1, 0]]
+    ((_, other),) = comparison.engine_keys(replace(graphs, second=second))
+    assert not np.array_equal(angles, other)
 
 
 def brute_force(atoms, cutoff, reach):

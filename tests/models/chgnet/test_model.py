@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+
 import numpy as np
 import pytest
 import torch
 from ase.build import bulk
+
+from xferbench.errors import UsageError
+from xferbench.models.chgnet.model import Settings, new_network
 
 
 def energies(network, make_batch, structures):
@@ -158,3 +164,39 @@ def test_all_but_the_dead_angle_layer_is_trained(make_network, make_batch, cryst
     untouched = {name for name, parameter in network.named_parameters() if parameter.grad is None}
     assert all(name.startswith(("angle_layers.2.", "composition_model.")) for name in untouched)
     assert any(name.startswith("angle_layers.2.") for name in untouched)
+
+
+def test_fresh_weights_are_those_that_chgnet_draws_from_the_same_seed():
+    chgnet = pytest.importorskip("chgnet.model.model").CHGNet
+    torch.manual_seed(5)
+    with contextlib.redirect_stdout(io.StringIO()):
+        theirs = chgnet().state_dict()
+    found = new_network(5, references={"H": -3.4431}).state_dict()
+    assert found.keys() == theirs.keys()
+    assert all(torch.equal(found[name], theirs[name]) for name in found if "composition" not in name)
+    references = found["composition_model.fc.weight"][0]
+    assert references[0] == torch.tensor(-3.4431)
+    assert not references[1:].any()
+
+
+def test_fresh_weights_depend_on_the_seed_alone():
+    before = torch.random.get_rng_state()
+    first, again, other = (new_network(seed, settings=Settings(n_conv=1)) for seed in (1, 1, 2))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert torch.equal(first.site_wise.weight, again.site_wise.weight)
+    assert not torch.equal(first.site_wise.weight, other.site_wise.weight)
+
+
+def test_references_are_not_trained_and_may_be_left_out():
+    with_references, without = new_network(0, references={"O": -7.0}), new_network(0)
+    frozen = {name for name, parameter in with_references.named_parameters() if not parameter.requires_grad}
+    assert frozen == {"composition_model.fc.weight"}
+    assert without.composition_model is None
+    assert not without.settings.has_references
+    assert torch.equal(without.mlp.layers[0].weight, with_references.mlp.layers[0].weight)
+
+
+@pytest.mark.parametrize("symbol", ["Xx", "Am"])
+def test_a_reference_of_an_unknown_element_is_refused(symbol):
+    with pytest.raises(UsageError, match=f"no reference for '{symbol}': CHGNet knows hydrogen to plutonium"):
+        new_network(0, references={symbol: 1.0})

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 import torch
 
 from xferbench.models.chgnet import operations
-from xferbench.models.chgnet.operations import Incidence, Linear, linear, no_weight_gradients, product, sum_rows
+from xferbench.models.chgnet.operations import (
+    Incidence,
+    Linear,
+    linear,
+    no_weight_gradients,
+    product,
+    products_in,
+    sum_rows,
+)
 
 
 @pytest.fixture
@@ -108,3 +118,49 @@ def test_a_pass_to_inputs_leaves_weights_alone():
     assert x.grad is not None
     linear(x, weight).sum().backward()
     assert weight.grad is not None
+
+
+def test_short_factors_are_those_of_bfloat16_and_sums_are_single():
+    x, weight, bias, other = torch.randn(300, 64), torch.randn(8, 64), torch.randn(8), torch.randn(300, 8)
+    with products_in("bf16"):
+        found = product(x, weight, bias, other)
+    exact = x.bfloat16().double() @ weight.bfloat16().double().T
+    assert found.dtype == torch.float32
+    # the product itself is rounded to 8 bits
+    torch.testing.assert_close(found.double() - bias - other, exact, atol=2e-3, rtol=2**-8)
+    assert not torch.allclose(found, product(x, weight, bias, other), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64", "tf32"])
+def test_other_precisions_change_nothing_on_a_cpu(precision):
+    x, weight = torch.randn(300, 64), torch.randn(8, 64)
+    with products_in(precision):
+        found = product(x, weight)
+    assert torch.equal(found, product(x, weight))
+
+
+def test_double_products_stay_double():
+    x, weight = torch.randn(30, 6, dtype=torch.float64), torch.randn(8, 6, dtype=torch.float64)
+    with products_in("bf16"):
+        assert torch.equal(product(x, weight), x @ weight.T)
+
+
+def test_the_precision_of_products_ends_with_the_block():
+    settings = torch.backends.cuda.matmul
+    before = settings.fp32_precision
+    for precision, inside in (("tf32", "tf32"), ("float32", "ieee")):
+        seen = []
+        with contextlib.suppress(KeyError), products_in(precision):
+            seen.append(settings.fp32_precision)
+            raise KeyError
+        assert seen == [inside]
+        assert settings.fp32_precision == before
+    assert not operations._Passes.short_factors
+
+
+def test_products_with_short_factors_can_be_trained_with():
+    x, weight = torch.randn(300, 6, requires_grad=True), torch.randn(8, 6, requires_grad=True)
+    with products_in("bf16"):
+        (linear(x, weight) ** 2).sum().backward()
+    expected = torch.autograd.grad(((x @ weight.T) ** 2).sum(), weight)[0]
+    torch.testing.assert_close(weight.grad, expected, rtol=0.05, atol=0.05 * float(expected.abs().max()))

@@ -9,7 +9,7 @@ Usable alone::
     atoms.calc = load_calculator("r2scan")
 
 The network in ``model`` runs the published weights in this suite's own way; read ``graph``, ``batch``, ``operations``,
-``basis``, ``layers``, ``model``, ``adjoint``, ``frozen``, ``engine``, ``checkpoint`` in this order. ``reference`` runs chgnet's code instead.
+``basis``, ``layers``, ``model``, ``adjoint``, ``frozen``, ``engine``, ``cache``, ``checkpoint`` in this order. ``reference`` runs chgnet's code instead.
 
 References:
     B. Deng et al., Nat. Mach. Intell. 5, 1031 (2023), https://doi.org/10.1038/s42256-023-00716-3 (0.2.0, 0.3.0).

@@ -15,13 +15,14 @@ Every ``forward`` returns what its ``backward`` needs. "slope" is always dE/d(so
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding_bag, silu
 
+from xferbench.models.chgnet.layers import State
 from xferbench.models.chgnet.operations import add_rows, product
 
 if TYPE_CHECKING:
@@ -37,25 +38,6 @@ BLOCK = 2048
 
 Saved = tuple[Tensor, Tensor, Tensor]
 """Kept of one branch and block: first-layer results, last-layer results, reciprocal root mean squares."""
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class State:
-    """Features on their way forward, or slopes by them on the way back.
-
-    Attributes:
-        atoms: (n_atoms, n_atom).
-        bonds: (n_bonds, n_bond).
-        angles: (n_angles, n_angle).
-        weights: (n_bonds, n_atom) smooth weights of the bonds.
-        short_weights: (n_short, n_bond) smooth weights of the short bonds.
-    """
-
-    atoms: Tensor
-    bonds: Tensor
-    angles: Tensor
-    weights: Tensor
-    short_weights: Tensor
 
 
 class Branch:

@@ -29,10 +29,10 @@ class RadialBessel(nn.Module):
         _set_frequencies(self, frequencies, learnable=learnable)
 
     def forward(self, distance: Tensor) -> Tensor:
-        """(n,) Å -> (n, n_radial)."""
+        """(n,) Å -> (n, n_radial), worked out in the precision of the distances, given in that of the network."""
         distance = distance[:, None]
         waves = torch.sin(self.frequencies * (distance / self.cutoff))
-        return waves * (self.envelope(distance) * math.sqrt(2 / self.cutoff) / distance)
+        return (waves * (self.envelope(distance) * math.sqrt(2 / self.cutoff) / distance)).to(self.frequencies.dtype)
 
     def envelope(self, distance: Tensor) -> Tensor:
         """1 - (p+1)(p+2)/2 r^p + p(p+2) r^(p+1) - p(p+1)/2 r^(p+2) with r = d/c below 1; 0 beyond. Any shape."""
@@ -54,10 +54,11 @@ class Fourier(nn.Module):
         _set_frequencies(self, torch.arange(1, order + 1, dtype=torch.float32), learnable=learnable)
 
     def forward(self, cosine: Tensor) -> Tensor:
-        """Cosines (n,) of angles -> (n, 1 + 2 order)."""
+        """Cosines (n,) of angles -> (n, 1 + 2 order), in the precisions of ``RadialBessel``."""
         phases = torch.acos(cosine * COLLINEAR)[:, None] * self.frequencies
         constant = torch.full_like(phases[:, :1], math.sqrt(0.5))
-        return torch.cat([constant, torch.sin(phases), torch.cos(phases)], dim=1) / math.sqrt(math.pi)
+        waves = torch.cat([constant, torch.sin(phases), torch.cos(phases)], dim=1) / math.sqrt(math.pi)
+        return waves.to(self.frequencies.dtype)
 
 
 def _set_frequencies(module: nn.Module, frequencies: Tensor, *, learnable: bool) -> None:

@@ -65,7 +65,7 @@ class Batch:
 
     @classmethod
     def from_graphs(cls, graphs: Graphs, *, dtype: torch.dtype, device: torch.device) -> Batch:
-        """Graphs as tensors; the floating-point ones in the precision of the network."""
+        """Graphs as tensors: geometry in double precision, ``angled`` in that of the network."""
         crystals, n_short = graphs.crystals, graphs.n_short
         n_atoms, n_bonds = len(crystals.numbers), len(graphs.center)
         has_angles = np.bincount(crystals.owner[graphs.vertex], minlength=len(crystals.counts)) > 0
@@ -75,8 +75,8 @@ class Batch:
         first, second = graphs.first % max(n_short, 1), graphs.second % max(n_short, 1)
         corners = np.column_stack([2 * first, 2 * second + 1, 2 * n_short + graphs.vertex])
 
-        def real(array: NDArray[Any]) -> Tensor:
-            return torch.as_tensor(array, dtype=dtype, device=device)
+        def double(array: NDArray[Any]) -> Tensor:
+            return torch.as_tensor(array, dtype=torch.float64, device=device)
 
         def integer(array: NDArray[Any]) -> Tensor:
             return torch.as_tensor(array, dtype=torch.int64, device=device)
@@ -85,12 +85,12 @@ class Batch:
             numbers=integer(crystals.numbers),
             owner=integer(crystals.owner),
             counts=integer(crystals.counts),
-            volumes=real(np.abs(np.linalg.det(crystals.cells))),
+            volumes=double(np.abs(np.linalg.det(crystals.cells))),
             center=integer(graphs.center),
             neighbor=integer(graphs.neighbor),
-            vector=real(graphs.vector),
+            vector=double(graphs.vector),
             n_short=n_short,
-            angled=real(has_angles[crystals.owner[graphs.center], None]),
+            angled=torch.as_tensor(has_angles[crystals.owner[graphs.center], None], dtype=dtype, device=device),
             first=integer(graphs.first),
             second=integer(graphs.second),
             ends=Incidence.from_terms(ends, 2 * n_atoms + n_bonds).to(device),

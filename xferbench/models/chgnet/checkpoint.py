@@ -1,12 +1,13 @@
-"""Checkpoints of chgnet -> network of this package, unchanged weights.
+"""Checkpoints of chgnet -> network of this package, and back, unchanged weights.
 
 A checkpoint is a ``.pth.tar`` written by chgnet: ``{"model": {"state_dict": …, "model_args": …}, …}``.
 """
 
 from __future__ import annotations
 
+import io
 import pickle
-from dataclasses import fields
+from dataclasses import asdict, fields
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +15,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from xferbench.errors import MissingExtraError, ModelError, StorageError, UsageError
-from xferbench.models.chgnet.engine import ROWS_CPU, ROWS_GPU, CHGNetEngine
+from xferbench.models.chgnet.cache import GraphCache
+from xferbench.models.chgnet.engine import AHEAD_GPU, ROWS_CPU, ROWS_GPU, CHGNetEngine
 from xferbench.models.chgnet.frozen import FrozenCHGNet
+from xferbench.models.chgnet.graph import build
 from xferbench.models.chgnet.model import CHGNet, Settings
 from xferbench.models.chgnet.reference import FUNCTIONALS, atom_references, check_device
+from xferbench.storage import write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +34,8 @@ SHIPPED = {
     "r2scan": "r2scan/chgnet_r2scan_transfer_learning_e15f36s161m23.pth.tar",
 }
 """Weights inside the ``chgnet`` package, by variant."""
+
+PRECISIONS = ("float32", "float64", "tf32", "bf16")
 
 WITHOUT_EFFECT = frozenset(
     {
@@ -49,9 +55,10 @@ def load_engine(
     device: str = "cpu",
     *,
     functional: Functional | None = None,
-    dtype: str = "float32",
+    precision: str = "float32",
     max_rows: int | None = None,
     isolated: str = "raise",
+    graph_cache: Path | None = None,
 ) -> CHGNetEngine:
     """A CHGNet ready to predict.
 
@@ -59,33 +66,41 @@ def load_engine(
         checkpoint: A shipped variant ("0.3.0", "0.2.0", "r2scan"), or the path of a ``.pth.tar`` written by chgnet.
         device: As torch names it.
         functional: What a checkpoint file was trained on; shipped variants know it.
-        dtype: "float32", or "float64" for verification.
+        precision: "float32"; "float64" for verification; "tf32" (on GPUs) and "bf16" are "float32" with shorter factors in
+            the products of the convolutions.
         max_rows: Directed bonds and angles of a batch; by default what suits the device.
         isolated: "raise" or "allow" atoms without neighbours.
+        graph_cache: Folder to keep graphs in; none by default, since building them is nearly as fast as reading.
 
     Raises:
-        UsageError: A checkpoint file without ``functional``, or an unknown ``dtype``.
+        UsageError: A checkpoint file without ``functional``, an unknown ``precision``, or "tf32" without a GPU.
         MissingExtraError: A variant, but ``chgnet`` with its weights is not installed.
         ModelError: The device is not there, or the checkpoint needs what this engine does not have.
         StorageError: The file cannot be read.
     """
-    if dtype not in {"float32", "float64"}:
-        raise UsageError(f"dtype {dtype!r} is unknown; choose float32 or float64")
+    if precision not in PRECISIONS:
+        raise UsageError(f"precision {precision!r} is unknown; choose one of {', '.join(PRECISIONS)}")
+    if precision == "tf32" and torch.device(device).type != "cuda":
+        raise UsageError(f"precision tf32 is of GPUs, and the device is {device}; choose float32")
     known = checkpoint in SHIPPED
     functional = FUNCTIONALS[str(checkpoint)] if known else functional
     if functional is None:
         raise UsageError(f"say what {checkpoint} was trained on: functional = PBE, PBE+U or r2SCAN")
     check_device(device)
     network = load_network(shipped_checkpoint(str(checkpoint)) if known else Path(checkpoint))
-    network = network.to(device=torch.device(device), dtype=getattr(torch, dtype))
+    dtype = torch.float64 if precision == "float64" else torch.float32
+    network = network.to(device=torch.device(device), dtype=dtype)
     references = atom_references(network) if network.composition_model is not None else None
+    on_cpu = torch.device(device).type == "cpu"
     return CHGNetEngine(
         functional=functional,
         supported_elements=None if references is None else frozenset(references),
         references=references,
-        network=FrozenCHGNet(network),
-        max_rows=max_rows or (ROWS_CPU if torch.device(device).type == "cpu" else ROWS_GPU),
+        network=FrozenCHGNet(network, products=precision),
+        max_rows=max_rows or (ROWS_CPU if on_cpu else ROWS_GPU),
         isolated=isolated,
+        ahead=0 if on_cpu else AHEAD_GPU,
+        build=build if graph_cache is None else GraphCache(folder=graph_cache).build,
     )
 
 
@@ -125,6 +140,39 @@ def load_network(path: Path) -> CHGNet:
     except RuntimeError as error:
         raise ModelError(f"the weights in {path} do not fit its model_args: {' '.join(str(error).split())}") from error
     return network.requires_grad_(requires_grad=False).eval()
+
+
+def save_network(network: CHGNet, path: Path, **more: object) -> None:
+    """Write a checkpoint that ``load_network`` and chgnet's ``CHGNet.from_file`` read.
+
+    Args:
+        network: With any weights; they are stored as they are, from whatever device.
+        path: Usually ``….pth.tar``; replaced as a whole if it is there.
+        more: Further entries beside ``model``, such as the state of an optimiser: what ``torch.load`` reads without
+            running code.
+
+    Raises:
+        StorageError: The disk refuses.
+    """
+    state = {name: array.detach().cpu() for name, array in network.state_dict().items()}
+    buffer = io.BytesIO()
+    torch.save({"model": {"state_dict": state, "model_args": model_arguments(network.settings)}, **more}, buffer)
+    write_bytes(path, buffer.getvalue())
+
+
+def model_arguments(settings: Settings) -> dict[str, Any]:
+    """The ``model_args`` that chgnet would build a network of this shape from; ``settings`` undoes it."""
+    arguments: dict[str, Any] = {
+        name: (list(value) or 0) if isinstance(value, tuple) else value for name, value in asdict(settings).items()
+    }
+    # chgnet takes from the table's name whether references are per atom; their values are in the weights
+    table = "MPtrj" if arguments.pop("reference_is_intensive") else "MPF"
+    arguments["composition_model"] = table if arguments.pop("has_references") else None
+    arguments["final_mlp"] = "gated" if arguments.pop("gated_readout") else "MLP"
+    # as chgnet itself writes them, arguments that hold nothing new are left out
+    if not arguments["mlp_out_bias"]:
+        del arguments["mlp_out_bias"]
+    return arguments
 
 
 def settings(arguments: Mapping[str, Any], weights: Mapping[str, Any], *, name: str) -> Settings:

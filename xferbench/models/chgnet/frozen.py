@@ -8,6 +8,7 @@ import torch
 
 from xferbench.models.chgnet.adjoint import Convolutions
 from xferbench.models.chgnet.hardware import Arena, flushed_denormals, warm_heap
+from xferbench.models.chgnet.operations import products_in
 
 if TYPE_CHECKING:
     from xferbench.models.chgnet.batch import Batch
@@ -19,9 +20,11 @@ class FrozenCHGNet:
 
     Args:
         network: On its device and in its precision; changes to it afterwards are not seen.
+        products: Precision of the products of its convolutions, see ``operations.products_in``.
     """
 
-    def __init__(self, network: CHGNet) -> None:
+    def __init__(self, network: CHGNet, *, products: str = "float32") -> None:
+        self.products = products
         self.network = network.requires_grad_(requires_grad=False).eval()
         self._convolutions = Convolutions(network) if Convolutions.supported(network) else None
         weight = network.site_wise.weight
@@ -32,7 +35,8 @@ class FrozenCHGNet:
         """Predict a batch; arguments as in ``CHGNet.forward``."""
         with flushed_denormals():
             if self._convolutions is None:
-                return self.network(batch, forces=forces, stress=stress)  # type: ignore[no-any-return]
+                with products_in(self.products):
+                    return self.network(batch, forces=forces, stress=stress)  # type: ignore[no-any-return]
             return self._predict(self._convolutions, batch, forces=forces, stress=stress)
 
     def _predict(self, convolutions: Convolutions, batch: Batch, *, forces: bool, stress: bool) -> Output:
@@ -42,7 +46,8 @@ class FrozenCHGNet:
         with torch.set_grad_enabled(differentiate):
             vector = batch.vector.detach().requires_grad_(differentiate)
             features = network.features(vector, batch)
-        state, before_last, tape = convolutions.forward(features, batch, self._arena if differentiate else None)
+        with products_in(self.products):
+            state, before_last, tape = convolutions.forward(features, batch, self._arena if differentiate else None)
         magmoms = network.magmoms(before_last)
         slope = None
         with torch.set_grad_enabled(differentiate):
@@ -50,7 +55,8 @@ class FrozenCHGNet:
             site = network.readout(atoms, batch)
         if differentiate:
             (by_atoms,) = torch.autograd.grad(site.sum(), atoms)
-            back = convolutions.backward(by_atoms, state, batch, tape)
+            with products_in(self.products):
+                back = convolutions.backward(by_atoms, state, batch, tape)
             names = ("bonds", "weights", "short_weights", "angles") if batch.n_angles else ("bonds", "weights")
             outputs = [getattr(features, name) for name in names]
             (slope,) = torch.autograd.grad(outputs, vector, [getattr(back, name) for name in names])

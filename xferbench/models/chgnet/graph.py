@@ -8,7 +8,7 @@ A bond is stored once, undirected, as ``center -> neighbor``; its reverse is imp
 so ``[:n_short]`` are its nodes. A *directed* short bond is the number ``b`` (as stored) or ``b + n_short`` (reversed).
 
 How it is fast: images are enumerated for all crystals at once and only in one half of space (the other half is the
-reverse bonds); a matrix product gives all squared distances of a crystal; only pairs that survive are computed exactly.
+reverse bonds); a matrix product gives all squared distances of crystals of one size; only pairs that survive are computed exactly.
 
 References:
     B. Deng et al., Nat. Mach. Intell. 5, 1031 (2023), doi:10.1038/s42256-023-00716-3.
@@ -24,7 +24,7 @@ import numpy as np
 from xferbench.errors import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from ase import Atoms
 
@@ -128,24 +128,21 @@ def build(structures: Sequence[Atoms], *, atom_cutoff: float, bond_cutoff: float
         ModelError: Naming the structures: an atom without neighbours, coinciding atoms, or a broken structure.
     """
     crystals = Crystals.from_atoms(structures)
-    center, neighbor, image, vector = _bonds(crystals, atom_cutoff)
-    square = np.einsum("ij,ij->i", vector, vector)
+    center, neighbor, image, vector, n_short = _bonds(crystals, atom_cutoff, bond_cutoff)
+    # atoms that coincide are the shortest of bonds
+    near = vector[:n_short]
     clear = np.ones(len(crystals.counts), dtype=bool)
-    clear[crystals.owner[center[square < COINCIDENT**2]]] = False
+    clear[crystals.owner[center[:n_short][_square(near) < COINCIDENT**2]]] = False
     _require(clear, "two atoms at the same place")
     if isolated == "raise":
         _require(_all_bonded(crystals, center, neighbor), f"an isolated atom: no neighbour within {atom_cutoff:g} Å")
-    short = square < bond_cutoff**2
-    order = np.concatenate([np.flatnonzero(short), np.flatnonzero(~short)])
-    n_short = int(np.count_nonzero(short))
-    center, neighbor = center[order], neighbor[order]
-    vertex, first, second = _angles(np.concatenate([center[:n_short], neighbor[:n_short]]), len(crystals.numbers))
+    vertex, first, second = angles(np.concatenate([center[:n_short], neighbor[:n_short]]), len(crystals.numbers))
     return Graphs(
         crystals=crystals,
         center=center,
         neighbor=neighbor,
-        image=image.take(order, axis=0),
-        vector=vector.take(order, axis=0),
+        image=image,
+        vector=vector,
         n_short=n_short,
         vertex=vertex,
         first=first,
@@ -170,64 +167,72 @@ def _all_bonded(crystals: Crystals, center: Integers, neighbor: Integers) -> np.
     return result
 
 
-def _bonds(crystals: Crystals, cutoff: float) -> tuple[Integers, Integers, Integers, Floats]:
-    """Every bond once.
+def _square(vector: Floats) -> Floats:
+    """Squared lengths (n,) of vectors (n, 3); columns are added up faster than rows."""
+    x, y, z = vector.T
+    square: Floats = x * x + y * y + z * z
+    return square
+
+
+def _bonds(crystals: Crystals, cutoff: float, short_cutoff: float) -> tuple[Integers, Integers, Integers, Floats, int]:
+    """Every bond once, those below ``short_cutoff`` first.
 
     Returns:
-        center (n,), neighbor (n,), image (n, 3), vector (n, 3) as in ``Graphs``.
+        center (n,), neighbor (n,), image (n, 3), vector (n, 3) and n_short as in ``Graphs``.
     """
     wrapped, moved, atom, image = _image_atoms(crystals, cutoff)
     cells = crystals.cells[crystals.owner]
     origin = np.einsum("ni,nij->nj", wrapped, cells)
-    target = np.einsum("ni,nij->nj", wrapped[atom] + image, cells[atom])
+    target = np.einsum("ni,nij->nj", wrapped.take(atom, axis=0) + image, cells.take(atom, axis=0))
     row, column = _close_pairs(crystals, origin, target, crystals.owner[atom], cutoff)
     vector = target.take(column, axis=0)
     vector -= origin.take(row, axis=0)
-    inside = np.einsum("ij,ij->i", vector, vector) <= cutoff**2
+    square = _square(vector)
     # inside the cell itself, each pair is met twice and each atom meets itself
-    inside &= np.asarray(image.any(1))[column] | (row < atom[column])
-    found = np.flatnonzero(inside)
-    row, column = row[found], column[found]
+    elsewhere = (image[:, 0] | image[:, 1] | image[:, 2]) != 0
+    fresh = elsewhere[column] | (row < atom[column])
+    short = fresh & (square < min(short_cutoff, cutoff) ** 2)
+    near = np.flatnonzero(short)
+    found = np.concatenate([near, np.flatnonzero(fresh & ~short & (square <= cutoff**2))])
+    center, column = row[found], column[found]
     neighbor = atom[column]
     translation = image.take(column, axis=0)
     translation += moved.take(neighbor, axis=0)
-    translation -= moved.take(row, axis=0)
-    return row, neighbor, translation, vector.take(found, axis=0)
+    translation -= moved.take(center, axis=0)
+    return center, neighbor, translation, vector.take(found, axis=0), len(near)
 
 
 def _image_atoms(crystals: Crystals, cutoff: float) -> tuple[Floats, Integers, Integers, Integers]:
     """Atoms of the cells and of the half of their images that can lie within the cutoff of an atom of the cell.
 
     A translation is taken if it is zero or its first non-zero component is positive; the others belong to reverse bonds.
+    Along each lattice vector, the translations of an atom that stay within reach are an interval around zero; counted in
+    the order of their components, the wanted half of such a box is all from the zero translation on.
 
     Returns:
         Fractional coordinates in [0, 1) (n_atoms, 3), the translations (n_atoms, 3) that brought them there, and the image
         atoms, sorted by crystal: atom (n,), translation (n, 3).
     """
     inverse = np.linalg.inv(crystals.cells)
-    reach = np.where(crystals.pbc, cutoff * np.linalg.norm(inverse, axis=1), np.inf)
-    owner = crystals.owner
+    owner, starts = crystals.owner, np.cumsum(crystals.counts) - crystals.counts
+    periodic = crystals.pbc[owner]
     fractional = np.einsum("ni,nij->nj", crystals.positions, inverse[owner])
-    moved = np.where(crystals.pbc[owner], -np.floor(fractional), 0.0)
+    moved = np.where(periodic, -np.floor(fractional), 0.0)
     fractional = fractional + moved
-    starts = np.cumsum(crystals.counts) - crystals.counts
-    low, high = np.minimum.reduceat(fractional, starts), np.maximum.reduceat(fractional, starts)
-    most = np.where(crystals.pbc, np.floor(np.where(crystals.pbc, reach, 0.0) + high - low), 0.0).astype(np.int64)
-    grid = 2 * most + 1
-    half = (grid.prod(1) + 1) // 2
-    repeats = half[owner]
+    # 1 / norm is the distance between lattice planes
+    reach = cutoff * np.linalg.norm(inverse, axis=1)
+    low, high = np.minimum.reduceat(fractional, starts) - reach, np.maximum.reduceat(fractional, starts) + reach
+    least = np.where(periodic, np.ceil(low[owner] - fractional), 0.0).astype(np.int64)
+    size = np.where(periodic, np.floor(high[owner] - fractional), 0.0).astype(np.int64) - least + 1
+    zero = -((least[:, 0] * size[:, 1] + least[:, 1]) * size[:, 2] + least[:, 2])
+    repeats = size.prod(1) - zero
     atom = np.repeat(np.arange(len(owner)), repeats)
-    place = np.arange(len(atom)) - np.repeat(np.cumsum(repeats) - repeats, repeats)
-    crystal = owner[atom]
-    place += half[crystal] - 1
-    rest, z = np.divmod(place, grid[crystal, 2])
-    x, y = np.divmod(rest, grid[crystal, 1])
-    image = np.stack([x, y, z], axis=1) - most[crystal]
-    where = fractional.take(atom, axis=0)
-    where += image
-    outside = (where < (low - reach).take(crystal, axis=0)) | (where > (high + reach).take(crystal, axis=0))
-    near = np.flatnonzero(~outside.any(1))
-    return fractional, moved.astype(np.int64), atom[near], image.take(near, axis=0)
+    place = np.arange(len(atom)) - np.repeat(np.cumsum(repeats) - repeats - zero, repeats)
+    rest, z = np.divmod(place, size[atom, 2])
+    x, y = np.divmod(rest, size[atom, 1])
+    image = np.stack([x, y, z], axis=1)
+    image += least.take(atom, axis=0)
+    return fractional, moved.astype(np.int64), atom, image
 
 
 def _close_pairs(
@@ -245,31 +250,54 @@ def _close_pairs(
     middle = np.zeros((n_crystals, 3))
     np.add.at(middle, crystals.owner, origin)
     middle /= crystals.counts[:, None]
-    a, b = origin - middle[crystals.owner], target - middle[target_owner]
-    a_square, b_square = np.einsum("ij,ij->i", a, a), np.einsum("ij,ij->i", b, b)
-    limit = (
-        cutoff**2 + 1e-3 + 4e-6 * np.maximum.reduceat(b_square, np.searchsorted(target_owner, np.arange(n_crystals)))
-    )
+    a, b = origin - middle.take(crystals.owner, axis=0), target - middle.take(target_owner, axis=0)
+    a_square, b_square = _square(a), _square(b)
+    edges = np.searchsorted(target_owner, np.arange(n_crystals + 1))
+    limit = cutoff**2 + 1e-3 + 4e-6 * np.maximum.reduceat(b_square, edges[:-1])
     left = np.column_stack([-2 * a, a_square - limit[crystals.owner], np.ones(len(a))]).astype(np.float32)
-    right = np.column_stack([b, np.ones(len(b)), b_square]).astype(np.float32).T
-    hits, blocks = [np.zeros(0, dtype=np.int64)], [(0, 0, 0, 1)]
-    stops = np.cumsum(crystals.counts).tolist()
-    edges = np.searchsorted(target_owner, np.arange(n_crystals + 1)).tolist()
-    start = 0
-    for stop, first, last in zip(stops, edges[:-1], edges[1:], strict=True):
-        width = last - first
-        step = max(1, PAIR_BLOCK // width)
-        for begin in range(start, stop, step):
-            distance = left[begin : min(begin + step, stop)] @ right[:, first:last]
-            hits.append(np.flatnonzero(distance <= 0))
-            blocks.append((len(hits[-1]), begin, first, width))
-        start = stop
-    sizes, begins, firsts, widths = (np.array(column) for column in zip(*blocks, strict=True))
-    row, column = np.divmod(np.concatenate(hits), np.repeat(widths, sizes))
-    return row + np.repeat(begins, sizes), column + np.repeat(firsts, sizes)
+    # one row more, far from everything, to pad with
+    right = np.zeros((len(b) + 1, 5), dtype=np.float32)
+    right[:-1, :3], right[:, 3], right[:-1, 4], right[-1, 4] = b, 1, b_square, 1e30
+    rows, columns = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
+    for begin, height, first, width in _alike(crystals.counts, edges):
+        inside = np.arange(width.max())
+        wide = np.where(inside < width[:, None], first[:, None] + inside, len(b))
+        tall = begin[:, None] + np.arange(height)
+        distance = left.take(tall, axis=0) @ right.take(wide, axis=0).transpose(0, 2, 1)
+        hits = np.flatnonzero(distance <= 0)
+        crystal_row, column = np.divmod(hits, len(inside))
+        rows.append(tall.ravel()[crystal_row])
+        columns.append(wide[crystal_row // height, column])
+    return np.concatenate(rows), np.concatenate(columns)
 
 
-def _angles(start: Integers, n_atoms: int) -> tuple[Integers, Integers, Integers]:
+def _alike(counts: Integers, edges: Integers) -> Iterator[tuple[Integers, int, Integers, Integers]]:
+    """Crystals, or slabs of large ones, that are worked off together: equally many atoms, and image atoms about alike.
+
+    Args:
+        counts: (n_crystals,) atoms.
+        edges: (n_crystals + 1,) where the image atoms of each crystal start.
+
+    Yields:
+        First atom of each slab (n,), atoms of every slab, first image atom (n,) and number of image atoms (n,).
+    """
+    width = np.diff(edges)
+    step = np.maximum(1, PAIR_BLOCK // width)
+    slabs = -(-counts // step)
+    crystal = np.repeat(np.arange(len(counts)), slabs)
+    offset = (np.arange(len(crystal)) - np.repeat(np.cumsum(slabs) - slabs, slabs)) * step[crystal]
+    begin = np.repeat(np.cumsum(counts) - counts, slabs) + offset
+    height, width, first = np.minimum(step[crystal], counts[crystal] - offset), width[crystal], edges[crystal]
+    order = np.lexsort((width, height))
+    for same in np.split(order, np.flatnonzero(np.diff(height[order])) + 1) if len(order) else []:
+        rows = int(height[same[0]])
+        together = max(1, PAIR_BLOCK // (rows * int(width[same[-1]])))
+        for start in range(0, len(same), together):
+            part = same[start : start + together]
+            yield begin[part], rows, first[part], width[part]
+
+
+def angles(start: Integers, n_atoms: int) -> tuple[Integers, Integers, Integers]:
     """All ordered pairs of different directed bonds that leave the same atom.
 
     Args:

@@ -11,6 +11,7 @@ References:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,6 +25,25 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from xferbench.models.chgnet.batch import Batch
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class State:
+    """Features on their way forward, or slopes by them on the way back.
+
+    Attributes:
+        atoms: (n_atoms, n_atom).
+        bonds: (n_bonds, n_bond).
+        angles: (n_angles, n_angle).
+        weights: (n_bonds, n_atom) smooth weights of the bonds.
+        short_weights: (n_short, n_bond) smooth weights of the short bonds.
+    """
+
+    atoms: Tensor
+    bonds: Tensor
+    angles: Tensor
+    weights: Tensor
+    short_weights: Tensor
 
 
 class ScaledSiLU(nn.Module):

@@ -6,18 +6,21 @@ References:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
+from ase.data import atomic_numbers
 from torch import Tensor, nn
 
-from xferbench.models.chgnet.adjoint import State
+from xferbench.errors import UsageError
 from xferbench.models.chgnet.basis import Fourier, RadialBessel
-from xferbench.models.chgnet.layers import MLP, AngleUpdate, AtomConv, BondConv, GatedMLP, norm_layer
+from xferbench.models.chgnet.layers import MLP, AngleUpdate, AtomConv, BondConv, GatedMLP, State, norm_layer
 from xferbench.models.chgnet.operations import Linear, no_weight_gradients
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from xferbench.models.chgnet.batch import Batch
 
 N_ELEMENTS = 94
@@ -84,6 +87,16 @@ class Output:
     magmoms: Tensor
     site_energies: Tensor | None
 
+    def to(self, dtype: torch.dtype) -> Output:
+        """The same in another precision."""
+        return Output(
+            energy=self.energy.to(dtype),
+            forces=None if self.forces is None else self.forces.to(dtype),
+            stress=None if self.stress is None else self.stress.to(dtype),
+            magmoms=self.magmoms.to(dtype),
+            site_energies=None if self.site_energies is None else self.site_energies.to(dtype),
+        )
+
 
 class CHGNet(nn.Module):
     """The network. Its ``state_dict`` is that of chgnet's class of the same name, in both directions."""
@@ -149,7 +162,7 @@ class CHGNet(nn.Module):
                 (slope,) = torch.autograd.grad(site.sum(), vector, create_graph=create_graph)
         if not create_graph:
             site, magmoms = site.detach(), magmoms.detach()
-        return self.output(batch, site, magmoms, slope, forces=forces, stress=stress)
+        return self.output(batch, site, magmoms, slope, forces=forces, stress=stress).to(site.dtype)
 
     def output(
         self, batch: Batch, site: Tensor, magmoms: Tensor, slope: Tensor | None, *, forces: bool, stress: bool
@@ -229,12 +242,45 @@ class CHGNet(nn.Module):
         """Elemental references (n_atoms,) eV, scaled as chgnet scales them if only one of the two is per atom."""
         s = self.settings
         if self.composition_model is None:
-            return batch.volumes.new_zeros(len(batch.numbers))
+            return self.site_wise.weight.new_zeros(len(batch.numbers))
         reference = self.composition_model.get_parameter("fc.weight")[0, batch.numbers - 1]
         if s.is_intensive == s.reference_is_intensive:
             return reference
         counts = batch.counts[batch.owner]
         return reference * counts if s.is_intensive else reference / counts
+
+
+def new_network(
+    seed: int, *, settings: Settings | None = None, references: Mapping[str, float] | None = None
+) -> CHGNet:
+    """A network with random weights, as chgnet's class of the same name makes them after ``torch.manual_seed(seed)``.
+
+    All of its weights want gradients but the elemental references, which chgnet does not train either.
+
+    Args:
+        seed: Of the weights; torch's own random state is left alone.
+        settings: Its shape; by default that of chgnet 0.4.2. Whether it has references is decided by ``references``.
+        references: Energies of the elements, eV/atom, zero where there is none; no references at all if left out.
+
+    Raises:
+        UsageError: A reference of something that is not among the first 94 elements.
+    """
+    shape = replace(settings or Settings(), has_references=references is not None)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        # chgnet draws its references as well, before it replaces them by a table
+        network = CHGNet(replace(shape, has_references=True))
+    if references is None:
+        network.settings, network.composition_model = shape, None
+        return network
+    network.get_submodule("composition_model").requires_grad_(requires_grad=False)
+    table = network.get_parameter("composition_model.fc.weight").zero_()
+    for symbol, energy in references.items():
+        number = atomic_numbers.get(symbol, 0)
+        if not 1 <= number <= N_ELEMENTS:
+            raise UsageError(f"no reference for {symbol!r}: CHGNet knows hydrogen to plutonium")
+        table[0, number - 1] = energy
+    return network
 
 
 def _gated(s: Settings, n_in: int, n_out: int, hidden: tuple[int, ...]) -> GatedMLP:

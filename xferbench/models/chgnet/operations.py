@@ -123,9 +123,10 @@ def sum_rows(table: Tensor, incidence: Incidence) -> Tensor:
 
 
 class _Passes:
-    """What the reverse pass under way is for; torch does not tell a ``Function`` which derivatives are wanted."""
+    """What the pass under way is for; torch does not tell a ``Function`` which derivatives are wanted."""
 
     to_weights = True
+    short_factors = False
 
 
 @contextmanager
@@ -136,6 +137,24 @@ def no_weight_gradients() -> Iterator[None]:
         yield
     finally:
         _Passes.to_weights = True
+
+
+@contextmanager
+def products_in(precision: str) -> Iterator[None]:
+    """Within the block, narrow products of single-precision matrices take shorter factors; sums stay as they are.
+
+    Args:
+        precision: "tf32": factors of 11 significant bits, on GPUs that have them; "bf16": of 8 bits, anywhere. Others
+            change nothing.
+    """
+    settings = torch.backends.cuda.matmul
+    before, settings.fp32_precision = settings.fp32_precision, "tf32" if precision == "tf32" else "ieee"
+    _Passes.short_factors = precision == "bf16"
+    try:
+        yield
+    finally:
+        settings.fp32_precision = before
+        _Passes.short_factors = False
 
 
 class _Linear(Function):
@@ -177,6 +196,10 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, other: Tensor 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, other: Tensor | None = None) -> Tensor:
     """``linear`` without derivatives."""
+    if _Passes.short_factors and x.dtype == torch.float32:
+        short = functional.linear(x.bfloat16(), weight.bfloat16()).float()
+        short = short if bias is None else short.add_(bias)
+        return short if other is None else short.add_(other)
     if x.dtype == torch.float32 and x.device.type == "cpu" and len(x) >= ONEDNN_ROWS and _has_onednn():
         operation = torch.ops.mkldnn._linear_pointwise  # noqa: SLF001 - see _has_onednn
         x, weight = x.contiguous(), weight.contiguous()
