@@ -10,6 +10,7 @@ from scipy import stats
 
 from xferbench.analysis.estimating import (
     AGREEMENT,
+    LEVELS,
     NOTHING,
     PEARSON,
     UNDEFINED,
@@ -220,6 +221,36 @@ def test_small_blocks_of_ranks_give_the_interval_of_large_ones(monkeypatch):
     before = measured(x, y)["spearman"]
     monkeypatch.setattr("xferbench.analysis.estimating.BLOCK", 30)
     assert measured(x, y)["spearman"] == before
+
+
+def test_quantiles_by_hand_and_by_numpy():
+    values = np.array([3.0, 1.0, 2.0, 5.0, 4.0])
+    plan = resampling(list("abcde"), n_resamples=50, seed=0, confidence=0.9)
+    got = plan.quantiles(values, np.ones(5, dtype=bool), LEVELS)
+    assert [item.name for item in got] == ["q05", "q25", "q50", "q75", "q95"]
+    assert [item.value for item in got] == [1.0, 2.0, 3.0, 4.0, 5.0]
+    assert [item.value for item in got] == np.quantile(values, list(LEVELS), method="inverted_cdf").tolist()
+
+
+def test_the_interval_of_a_quantile_is_that_of_taking_it_anew_in_each_resample():
+    values, names = np.random.default_rng(3).normal(size=12), [f"m{k // 2}" for k in range(12)]
+    plan = resampling(names, n_resamples=300, seed=5, confidence=0.9)
+    (median,) = plan.quantiles(values, np.ones(12, dtype=bool), {0.5: LEVELS[0.5]})
+    drawn = [
+        np.quantile(np.repeat(values, counts[plan.cluster]), 0.5, method="inverted_cdf")
+        for block in plan.plan.counts()
+        for counts in block
+    ]
+    expected = plan.plan.interval(np.array(drawn), 6)
+    assert (median.ci_low, median.ci_high) == (expected.low, expected.high)
+
+
+def test_rows_out_of_use_move_no_quantile(monkeypatch):
+    monkeypatch.setattr("xferbench.analysis.estimating.BLOCK", 7)
+    values = np.array([1.0, np.nan, 2.0, 3.0])
+    plan = resampling(list("abcd"), n_resamples=20, seed=0, confidence=0.9)
+    (median,) = plan.quantiles(values, np.isfinite(values), {0.5: LEVELS[0.5]})
+    assert (median.value, median.n_pairs, median.n_clusters) == (2.0, 3, 3)
 
 
 def test_ranks_by_hand():

@@ -16,6 +16,7 @@ from xferbench.analysis.figures import (
     Stripe,
     energies,
     figures,
+    occurrences,
     shares,
     shifts,
     split_table,
@@ -34,7 +35,7 @@ def points(markup):
 
 def test_the_paper_figures_are_all_there(found):
     assert list(figures(found)) == [
-        "parity-raw", "parity-in-sample", "parity-out-of-sample", "elements", "importance",
+        "parity-raw", "parity-in-sample", "parity-out-of-sample", "occurrences", "elements", "importance",
     ]  # fmt: skip
 
 
@@ -148,6 +149,20 @@ def test_all_thinned_points_are_drawn_and_the_scale_is_that_of_all():
     assert min(height for _, height in points(markup)) > 150  # the point that is not drawn still stretches the scale
 
 
+def test_an_element_of_more_pairs_is_darker_and_its_counts_are_written(found):
+    rare, common = found.elements[:2]
+    markup = occurrences([replace(rare, n_pairs=3, n_materials=2), replace(common, n_pairs=3000, n_materials=700)])
+    cells = [[text.text for text in node.iter("text")] for node in tree(markup) if node.get("class") is None]
+    assert cells == [[rare.symbol, "2", "3"], [common.symbol, "700", "3000"]]
+    pale, dark = map(int, re.findall(r"stripe q(\d)", markup))
+    assert pale < dark
+    assert tree(markup).get("aria-label").startswith("Pairs that hold each element. ")
+
+
+def test_without_elements_there_are_no_occurrences():
+    assert occurrences([]) is None
+
+
 def test_a_known_tree_with_an_undefined_control_is_open_not_zero(found):
     row = found.elements[0]
     markup = shares([replace(row, tree=replace(row.tree, value=0.5), permutation=replace(row.permutation, value=None))])
@@ -169,7 +184,7 @@ def test_cells_are_read_out_by_atomic_number_whatever_their_order():
 
 def test_figures_of_odd_data_are_well_formed_and_only_those_with_something_to_show(odd):
     assert list(figures(odd["no energies"])) == []
-    assert list(figures(odd["one pair"])) == ["parity-raw", "parity-in-sample", "elements"]
+    assert list(figures(odd["one pair"])) == ["parity-raw", "parity-in-sample", "occurrences", "elements"]
     assert "elements" not in figures(odd["one material"])
     for analysis in odd.values():
         for markup in figures(analysis).values():

@@ -71,7 +71,7 @@ def test_wide_content_scrolls_by_itself(found, html):
 
 def test_figures_can_be_read_out(found, html):
     figures = [node for node in html(render_page(found)).iter("svg") if node.get("aria-hidden") != "true"]
-    assert len(figures) == 5
+    assert len(figures) == 6
     assert all(node.get("role") == "img" and node.get("aria-label") for node in figures)
 
 

@@ -10,8 +10,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from xferbench.analysis.writing import files, write
-from xferbench.errors import StorageError
+from xferbench.analysis.writing import files, pictures, write
+from xferbench.errors import MissingExtraError, StorageError
 
 
 def test_every_file_is_written_and_reads_back(found, tmp_path):
@@ -19,12 +19,29 @@ def test_every_file_is_written_and_reads_back(found, tmp_path):
     assert [str(path.relative_to(tmp_path / "out")) for path in paths] == [
         "analysis.json", "statistics.csv", "elements.csv", "pairs.csv",
         "figures/parity-raw.svg", "figures/parity-in-sample.svg", "figures/parity-out-of-sample.svg",
-        "figures/elements.svg", "figures/importance.svg", "README.md", "index.html",
+        "figures/occurrences.svg", "figures/elements.svg", "figures/importance.svg", "README.md", "index.html",
     ]  # fmt: skip
     assert json.loads(paths[0].read_text())["schema"] == 1
     for path in paths:
         if path.suffix == ".svg":
             assert ET.parse(path).getroot().tag == "{http://www.w3.org/2000/svg}svg"  # noqa: S314 - our own markup
+
+
+def test_figures_are_written_as_pictures_too_where_that_is_wanted(found, tmp_path):
+    pytest.importorskip("resvg_py", reason='PNG needs pip install "xferbench[png]"')
+    paths = write(found, tmp_path / "out", png=True)
+    drawn = {path.stem for path in paths if path.suffix == ".svg"}
+    images = [path for path in paths if path.suffix == ".png"]
+    assert {path.stem for path in images} == drawn
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in images)
+    assert pictures(found) == {f"figures/{path.name}": path.read_bytes() for path in images}
+
+
+def test_without_the_packages_nothing_is_written(found, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "resvg_py", None)
+    with pytest.raises(MissingExtraError, match=r"xferbench\[png\]"):
+        write(found, tmp_path / "out", png=True)
+    assert not (tmp_path / "out").exists()
 
 
 def test_other_files_of_the_directory_stay(found, tmp_path):

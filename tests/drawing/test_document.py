@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from xferbench.drawing.document import document, standalone, style_sheet
+from xferbench.drawing.document import document, figure_style, standalone, style_sheet
 from xferbench.drawing.markup import element
 
 HOSTILE = "</title><script>alert(1)</script>"
@@ -49,7 +49,7 @@ def test_a_figure_of_its_own_is_xml_with_its_style():
     tree = ET.fromstring(standalone(figure, ".own {}").encode())  # noqa: S314 - our own markup
     assert tree.tag == "{http://www.w3.org/2000/svg}svg"
     style, text = list(tree)
-    assert style.text.startswith(style_sheet())
+    assert style.text.startswith(figure_style())
     assert ".own {}" in style.text
     assert text.text == "a < b"
 

@@ -51,8 +51,8 @@ def test_scales_map_values_to_fractions(scale, value, fraction):
 
 
 def test_a_scale_is_logarithmic_only_for_positive_values_of_a_large_ratio():
-    assert scale_for([1.0, 30.0]).log
-    assert not scale_for([1.0, 19.0]).log
+    assert scale_for([1.0, 11.0]).log
+    assert not scale_for([1.0, 9.0]).log
     assert not scale_for([-1.0, 30.0]).log
     assert not scale_for([0.0, 30.0]).log
 
@@ -87,9 +87,32 @@ def test_a_whisker_has_its_dot_and_its_ends_where_the_numbers_are():
     (dot,) = node.iter("circle")
     assert float(dot.get("cx")) == pytest.approx(56.0)
     (interval,) = node.iter("path")
-    left, right = re.match(r"M([\d.]+) .*H([\d.]+)m", interval.get("d")).groups()
-    assert float(left) == pytest.approx(5 + 102 * 0.25)
-    assert float(right) == pytest.approx(5 + 102 * 0.75)
+    left, right, *caps = re.match(r"M([\d.]+) 7H([\d.]+)M([\d.]+) 4v6M([\d.]+) 4v6$", interval.get("d")).groups()
+    assert float(left) == pytest.approx(7 + 98 * 0.25)
+    assert float(right) == pytest.approx(7 + 98 * 0.75)
+    assert caps == [left, right]
+
+
+@pytest.mark.parametrize(("value", "tip"), [(99.0, "l6 4l-6 4z"), (-99.0, "l-6 4l6 4z")])
+def test_a_value_beyond_the_scale_is_an_arrowhead_that_points_there(value, tip):
+    node = tree(whisker(value, value - 1, value + 1, LINEAR))
+    assert not list(node.iter("circle"))
+    (arrow,) = node.iter("path")
+    assert arrow.get("class") == "dot beyond"
+    assert arrow.get("d").endswith(tip)
+
+
+def test_an_interval_that_leaves_the_scale_has_no_cap_where_it_leaves():
+    (interval,) = tree(whisker(5.0, 2.5, 20.0, LINEAR)).iter("path")
+    assert interval.get("d") == "M31.5 7H105.0M31.5 4v6"
+
+
+def test_a_whisker_stays_within_its_picture():
+    for value in (-1.0, 0.0, 10.0, 11.0):
+        node = tree(whisker(value, value, value, LINEAR))
+        path = next(node.iter("path"), None)
+        x = float(next(node.iter("circle")).get("cx")) if path is None else float(path.get("d")[1:].split()[0])
+        assert 6 <= x <= 112 - 6
 
 
 def test_a_whisker_without_an_interval_is_a_dot():

@@ -30,6 +30,9 @@ from xferbench.units import EV_PER_A3_IN_GPA, RENDERED
         (0.0, None, None, "eV/atom", "0"),
         (0.0, 0.0, 0.0, "eV/atom", "0 [0, 0]"),
         (0.1423, 0.1423, 0.1423, "eV/atom", "142 [142, 142]"),
+        (1.7577e23, None, None, "1", "1.76e23"),
+        (2.9e8, -7.004e8, 5.2e8, "1", "2.90e8 [−7.00e8, 5.20e8]"),
+        (9.9e6, None, None, "1", "9900000"),
     ],
 )  # fmt: skip
 def test_worked_examples(value, low, high, unit, text):
@@ -55,7 +58,8 @@ def test_value_and_interval_have_the_same_decimals(value, half):
 
 
 def test_an_interval_of_rounding_noise_does_not_blow_up_the_digits():
-    assert str(show(1e-14, 0.9e-14, 1.1e-14, "eV/atom")) == "0.000000 [0.000000, 0.000000]"
+    assert str(show(1e-14, 0.9e-14, 1.1e-14, "eV/atom")) == "<0.000001"
+    assert str(show(1e-14, -1.0, 1.0, "1")) == "0.0 [−1.0, 1.0]"
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def metric(name: str, value: float | None, half: float, **changes: Any) -> dict[
         "ci_low": None if value is None else value - half,
         "ci_high": None if value is None else value + half,
         "n_frames": 10,
-        "n_materials": 4,
+        "n_materials": 5,
         "n_missing": 0,
         "main": name == "energy_mae" and reference == "aligned",
         "reason": "the model has none" if value is None else None,
@@ -98,7 +98,7 @@ def result_data(name: str = "alpha", error: float = 0.142, half: float = 0.026, 
         },
         "predictions": {"digest": "sha256:" + "c" * 64, "settings": {}},
         "counts": {
-            "frames": 10, "predicted": 10, "failed": 0, "errors": {}, "materials": 4, "calibration_frames": 30,
+            "frames": 10, "predicted": 10, "failed": 0, "errors": {}, "materials": 5, "calibration_frames": 30,
             "ignored": 0, "limit": None,
         },
         "coverage": 1.0,
@@ -122,7 +122,7 @@ def result_data(name: str = "alpha", error: float = 0.142, half: float = 0.026, 
             "entries": [
                 {
                     "quantity": "stress", "value": 0.9, "ci_low": 0.7, "ci_high": 1.2, "softening": 0.8,
-                    "uncorrected": 0.6, "n_frames": 10, "n_materials": 4, "verdict": "r2SCAN", "reason": None,
+                    "uncorrected": 0.6, "n_frames": 10, "n_materials": 5, "verdict": "r2SCAN", "reason": None,
                 },
             ],
         },
@@ -131,7 +131,7 @@ def result_data(name: str = "alpha", error: float = 0.142, half: float = 0.026, 
         "environment": {"python": "3.11", "platform": "any", "packages": {"numpy": "2.0"}},
     }  # fmt: skip
     for key, value in changes.items():
-        data[key] = {**data[key], **value} if isinstance(value, dict) and isinstance(data[key], dict) else value
+        data[key] = {**data[key], **value} if isinstance(value, dict) and isinstance(data.get(key), dict) else value
     return copy.deepcopy(data)
 
 
@@ -161,6 +161,27 @@ def make_result() -> Callable[..., Result]:
         return from_json(result_data(name, error, half, **changes), name)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def audited_result() -> Result:
+    """A result with an audit: 4 of 10 test pairs seen in training, and the main metric of the other six."""
+    data = result_data("alpha")
+    clean = next(entry for entry in data["metrics"] if entry["main"]) | {
+        "value": 0.2, "ci_low": 0.15, "ci_high": 0.25, "n_frames": 6, "n_materials": 3,
+    }  # fmt: skip
+    data["overlap"] = {
+        "audit_sha256": "sha256:" + "d" * 64,
+        "train_records": 1000,
+        "compared": {"id": 1000, "structure": 1000, "composition": 1000, "chemsys": 1000},
+        "counts": {"id": 0, "structure": 4, "composition": 7, "chemsys": 8},
+        "regimes": {"seen-structure": 4, "new-material": 4, "new-chemsys": 2},
+        "n_clean": 6,
+        "slices": [],
+        "clean": [clean],
+        "reason": None,
+    }
+    return from_json(data, "alpha")
 
 
 @pytest.fixture(scope="session")

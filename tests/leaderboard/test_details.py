@@ -156,6 +156,24 @@ def test_a_floor_has_no_card_but_its_counts(models, make_floor):
     assert found["Frames"] == "10 of 10 predicted (100 %), 0 failed"
 
 
+def test_suspicions_come_first_and_are_counted_in_the_summary(models, make_result):
+    tree = models([make_result("alpha", notes=["forces look <flipped>"])])
+    assert words(tree.find(".//summary")) == "Alpha alpha ⚠ 1 suspicion"
+    first = tree.find(".//div")[0]
+    assert (first.get("class"), words(first)) == ("banner", "forces look <flipped>")
+
+
+def test_a_model_without_suspicions_has_no_banner(models, make_result):
+    assert not [node for node in models([make_result("alpha")]).iter("ul") if node.get("class") == "banner"]
+
+
+def test_identity_slices_and_metrics_follow_the_facts(models, make_data):
+    data = make_data("alpha")
+    data["slices"] = [{"name": "at-rest", "n_frames": 8, "metrics": [data["metrics"][3]]}]
+    captions = [words(node) for node in models([from_json(data, "")]).iter("caption")]
+    assert captions == ["Functional identity", "Slices of the test frames", "Every metric"]
+
+
 def test_details_can_be_linked_to(models, make_result):
     assert [node.get("id") for node in models([make_result("alpha")]).iter("details")] == ["alpha"]
 
@@ -167,7 +185,7 @@ def test_provenance_identifies_task_and_data(section, html, make_result):
         "Task file": "sha256:" + "b" * 64,
         "Data set": "mini 1",
         "Fingerprint": "sha256:" + "a" * 64,
-        "Test frames": "10 of 4 materials",
+        "Test frames": "10 of 5 materials",
         "Calibration frames": "30",
         "Cite": "@article{springs}",
     }

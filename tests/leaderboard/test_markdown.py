@@ -33,7 +33,7 @@ def test_the_table_holds_rank_value_interval_and_counts(render, make_result):
     ]  # fmt: skip
     assert first == [
         "1", "Alpha", "r2SCAN", "r2SCAN", "100 [90, 110]", "16900 [13800, 20000]", "50.0 [47.5, 52.5]", "0.900 [0.890, 0.910]",
-        "100 %", "10", "4",
+        "100 %", "10", "5",
     ]  # fmt: skip
     assert second[:5] == ["2", "Beta", "r2SCAN", "r2SCAN", "200 [180, 220]"]
 
@@ -70,13 +70,36 @@ def test_incomplete_results_say_why_they_have_no_rank(render, make_result):
     counts = {"predicted": 9, "failed": 1, "errors": {"boom": 1}}
     rows = cells(render([make_result("alpha"), make_result("beta", 0.01, 0.001, coverage=0.9, counts=counts)]))
     assert rows[2][:2] == ["", "Beta, not ranked: covers 90.0 % of the frames"]
-    assert rows[2][-3:] == ["90.0 %", "9", "4"]
+    assert rows[2][-3:] == ["90.0 %", "9", "5"]
 
 
 def test_a_missing_value_is_a_dash(render, make_result, make_data):
     data = make_data("beta")
     data["metrics"][3] |= {"value": None, "ci_low": None, "ci_high": None, "reason": "no forces"}
     assert cells(render([make_result("alpha"), from_json(data, "")]))[2][6] == "—"
+
+
+def test_further_metrics_are_counted_not_shown(render, make_data):
+    data = make_data()
+    data["metrics"].append(
+        data["metrics"][3] | {"name": "force_slope", "key": "force_slope", "better": "one", "unit": "1"}
+    )
+    text = render([from_json(data, "")])
+    assert not [head for head in cells(text)[0] if "slope" in head or "RMSE" in head]
+    assert "On the page: 2 more metrics." in text
+
+
+def test_metrics_of_few_materials_are_named_under_the_table(render, make_data):
+    data = make_data()
+    data["metrics"][3] |= {"n_materials": 2}
+    text = render([from_json(data, "")])
+    assert not [head for head in cells(text)[0] if head.startswith("Force")]
+    assert "listed with each model instead: Force MAE (meV/Å ↓) from 2 materials." in text
+
+
+def test_suspicions_are_counted_beside_the_name(render, make_result, make_floor):
+    rows = cells(render([make_result("alpha", 0.1, notes=["odd"]), make_floor("zero", 0.3, notes=["odd", "odder"])]))
+    assert [row[1] for row in rows[1:]] == ["Alpha ⚠ 1 suspicion", "*Zero* (floor) ⚠ 2 suspicions"]
 
 
 def test_open_ranks_and_overlaps_are_said(render, make_result):

@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from xferbench.drawing.document import STYLE
+from xferbench.drawing.document import figure_style, style_sheet
 from xferbench.leaderboard.board import Board, read_board
 from xferbench.leaderboard.page import SCRIPT, render_page
 
@@ -88,7 +88,7 @@ def test_there_are_no_inline_handlers_or_styles(full, html):
 
 def test_assets_cannot_end_their_own_element():
     assert "</script" not in SCRIPT.read_text(encoding="utf-8").lower()
-    assert "</style" not in STYLE.read_text(encoding="utf-8").lower()
+    assert "</style" not in style_sheet().lower()
 
 
 def test_text_from_cards_cannot_become_markup(page, html, make_result, make_card):
@@ -202,7 +202,7 @@ def test_an_empty_board_is_a_page_too(html):
 
 
 def test_colours_have_enough_contrast():
-    style = STYLE.read_text(encoding="utf-8")
+    style = figure_style()
     light, dark = (
         dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block))
         for block in re.findall(r":root \{(.*?)\}", style, re.DOTALL)[:2]

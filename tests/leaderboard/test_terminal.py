@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from xferbench.leaderboard.terminal import WIDTH, terminal_table
@@ -26,7 +28,7 @@ def test_the_whole_table_of_a_small_task(table, make_result, make_floor):
         "2  Beta   PBE+U ≠   200 [180, 220]  100.0 [95.0, 105.0]  0.800 [0.780, 0.820]",
         "",
         "ranked by Energy MAE (aligned, meV/atom ↓)",
-        "10 frames of 4 materials; [ ] holds the 95 % interval",
+        "10 frames of 5 materials; [ ] holds the 95 % interval",
         "· floor: a baseline without a potential, not ranked",
         "≠ made for another functional than the labels",
         "No two models have overlapping intervals on the main metric.",
@@ -103,6 +105,18 @@ def test_control_characters_in_names_do_not_reach_the_terminal(table, make_resul
 def test_overlap_is_said(table, make_result):
     lines = table(make_result("alpha", 0.1, 0.05), make_result("beta", 0.12, 0.05))
     assert "The intervals of these models overlap, so their order is not established: Alpha and Beta." in lines
+
+
+def test_an_audited_model_has_its_clean_score_below_the_table(table, audited_result):
+    lines = " ".join(table(audited_result))
+    assert "Alpha: 4 of 10 test pairs seen in training; over the 6 clean frames Energy MAE (aligned" in lines
+    assert "200 [150, 250] meV/atom" in lines
+
+
+def test_an_audit_of_counts_says_why_there_is_no_clean_score(table, audited_result):
+    none = replace(audited_result.overlap, clean=(), n_clean=None, reason="counts only")
+    lines = " ".join(table(replace(audited_result, overlap=none)))
+    assert "4 of 10 test pairs seen in training; no clean scores: counts only" in lines
 
 
 def test_no_results_give_a_line_not_an_error(table):

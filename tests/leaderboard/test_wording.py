@@ -8,24 +8,32 @@ from dataclasses import replace
 import pytest
 
 from xferbench.leaderboard.board import Board, read_board
-from xferbench.leaderboard.cards import Transfer
+from xferbench.leaderboard.cards import Transfer, read_card
 from xferbench.leaderboard.ranking import Entry, rank
 from xferbench.leaderboard.wording import (
     METHODS,
+    audit_sentence,
     empty_sentence,
     facts,
     follows,
     full_label,
     interval_name,
+    is_minor,
     label,
+    not_audited,
     overlap_sentence,
+    plural,
     rank_text,
+    seen,
     statistic,
     subject,
+    suspicions,
+    thin_sentence,
     unit_arrow,
 )
 from xferbench.metrics import METRICS
 from xferbench.results import from_json
+from xferbench.storage import write_text
 from xferbench.tasks import load_task
 
 
@@ -118,18 +126,79 @@ def test_nothing_is_said_when_all_metrics_have_values(section):
     assert empty_sentence(section) == ""
 
 
+def test_metrics_of_few_materials_are_named_with_their_count(lay_out, make_data, task_files):
+    data = make_data()
+    data["metrics"][2] |= {"n_materials": 4}
+    data["metrics"][3] |= {"n_materials": 1}
+    (section,) = read_board(lay_out([from_json(data, "")]), tasks=task_files).sections
+    assert thin_sentence(section) == (
+        "Too few materials to compare models by, listed with each model instead: "
+        "Energy RMSE (aligned, meV/atom ↓) from 4 materials, Force MAE (meV/Å ↓) from 1 material."
+    )
+    assert empty_sentence(section) == ""
+
+
+def test_nothing_is_said_when_no_metric_has_few_materials(section):
+    assert thin_sentence(section) == ""
+
+
+def test_what_training_has_seen_is_counted_where_it_was_audited(audited_result, make_result):
+    assert seen(audited_result) == "4 of 10 test pairs seen in training"
+    assert seen(make_result()) == ""
+
+
+def test_a_model_without_audit_is_not_called_clean(make_result, make_card, tmp_path):
+    write_text(tmp_path / "alpha.toml", make_card("alpha"))
+    card = read_card(tmp_path / "alpha.toml")
+    on_mptrj, elsewhere = (replace(card, training_sets=sets) for sets in (("MPtrj",), ("mine",)))
+    assert not_audited(make_result(), on_mptrj) == "not audited; structures of the same compositions are in MPtrj"
+    assert not_audited(make_result(), elsewhere) == not_audited(make_result(), None) == "not audited"
+
+
+def test_models_without_audit_are_named(lay_out, make_result, make_floor, audited_result, task_files):
+    results = [make_result("beta"), make_result("gamma"), make_floor("zero", 0.3), audited_result]
+    (section,) = read_board(lay_out(results), tasks=task_files).sections
+    assert audit_sentence(section) == "Training sets of Beta, Gamma: not audited."
+
+
+def test_suspicions_are_counted(make_result):
+    assert suspicions(make_result()) == ""
+    assert suspicions(make_result(notes=["a"])) == "⚠ 1 suspicion"
+    assert suspicions(make_result(notes=["a", "b"])) == "⚠ 2 suspicions"
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0 frames"), (1, "1 frame"), (2, "2 frames")])
+def test_nouns_follow_their_count(count, text):
+    assert plural(count, "frame") == text
+
+
+def test_a_first_look_needs_errors_and_the_metric_that_ranks(make_result):
+    result = make_result()
+    slope = replace(result.metrics[3], name="force_slope", key="force_slope")
+    assert not any(map(is_minor, result.metrics))
+    assert is_minor(slope)
+    assert not is_minor(replace(slope, main=True))
+    assert is_minor(replace(result.metrics[3], name="gap_mae", key="gap_mae"))
+
+
 def test_facts_tell_what_is_measured_on_what(section):
     assert dict(facts(section)) == {
         "Task": "springs@2",
         "Labels": "r2SCAN",
         "Data": "mini 1, test split",
-        "Scored on": "10 frames of 4 materials",
+        "Scored on": "10 frames of 5 materials",
         "Ranked by": "Energy MAE (aligned, meV/atom ↓)",
         "Intervals": "95 %, 1000 bootstrap draws of whole materials",
         "Offsets fitted on": "train split, 30 frames",
     }
     assert subject(section) == "Springs"
     assert interval_name(section) == "95 % intervals"
+
+
+def test_pairs_that_the_task_excludes_are_counted_by_flag(lay_out, make_result, task_files):
+    result = make_result(excluded={"flags": {"hubbard-u": 3, "magnetic-mismatch": 1}, "pairs": 3})
+    (section,) = read_board(lay_out([result]), tasks=task_files).sections
+    assert dict(facts(section))["Left out by the task"] == "3 pairs: hubbard-u 3, magnetic-mismatch 1"
 
 
 def test_without_the_task_file_only_the_results_are_quoted(lay_out, make_result, tmp_path):

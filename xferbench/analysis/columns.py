@@ -138,9 +138,9 @@ def reduced_formula(numbers: NDArray[np.int64]) -> str:
     """
     from ase.data import chemical_symbols
 
-    elements, counts = np.unique(numbers, return_counts=True)
-    divisor = gcd(*counts.tolist())
-    parts = sorted((chemical_symbols[z], n // divisor) for z, n in zip(elements, counts.tolist(), strict=True))
+    counts = Counter(numbers.tolist())
+    divisor = gcd(*counts.values())
+    parts = sorted((chemical_symbols[z], n // divisor) for z, n in counts.items())
     return "".join(f"{symbol}{n}" for symbol, n in parts)
 
 

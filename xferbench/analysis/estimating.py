@@ -12,7 +12,7 @@ from xferbench.metrics import sum_by
 from xferbench.statistics import ClusterBootstrap, clusters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -93,6 +93,27 @@ class Resampling:
         ]
         return self.estimate(SPEARMAN, value, np.concatenate(drawn), used)
 
+    def quantiles(self, values: Floats, used: NDArray[np.bool_], levels: Mapping[float, Statistic]) -> list[Estimate]:
+        """Quantiles of the rows in use: the smallest value that so many rows do not exceed.
+
+        Args:
+            values: (n_rows,).
+            used: (n_rows,).
+            levels: Fraction of the rows -> name of the quantile.
+        """
+        known = values[used]
+        order = np.argsort(known, kind="stable")
+        ordered, cluster = known[order], self.cluster[used][order]
+        wanted = np.array(list(levels))
+        step = max(1, BLOCK // max(len(known), 1))
+        drawn = [
+            _quantiles(ordered, block[start : start + step, cluster], wanted)
+            for block in self.plan.counts()
+            for start in range(0, len(block), step)
+        ]
+        whole, resampled = _quantiles(ordered, np.ones((1, len(known)), dtype=int), wanted)[0], np.concatenate(drawn)
+        return [self.estimate(item, whole[k], resampled[:, k], used) for k, item in enumerate(levels.values())]
+
     def estimate(self, statistic: Statistic, value: Floats, drawn: Floats, used: NDArray[np.bool_]) -> Estimate:
         """A value with the interval of its resamples.
 
@@ -160,6 +181,15 @@ def spearman(x: Floats, y: Floats, weights: Floats) -> Floats:
     return ratio(product, np.sqrt((weights * a * a).sum(axis=1) * (weights * b * b).sum(axis=1)))
 
 
+def _quantiles(ordered: Floats, weights: Integers, levels: Floats) -> Floats:
+    """Quantiles of weighted samples of values in ascending order: (n_samples, n_levels); NaN of an empty sample."""
+    out = np.full((len(weights), len(levels)), np.nan)
+    for row, reached in zip(out, np.cumsum(weights, axis=1), strict=True):
+        if len(reached) and reached[-1] > 0:
+            row[:] = ordered[np.searchsorted(reached, np.maximum(levels * reached[-1], 1e-9))]
+    return out
+
+
 def midranks(values: Floats, weights: Floats) -> Floats:
     """Ranks from 1; equal values, and copies of a row, share the mean of their places.
 
@@ -173,11 +203,12 @@ def midranks(values: Floats, weights: Floats) -> Floats:
     order = np.argsort(values, kind="stable")
     ordered = values[order]
     first = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])) if len(values) else np.zeros(0, dtype=int)
-    tied = np.add.reduceat(weights[:, order], first, axis=1) if len(values) else weights
+    ties = len(first) < len(values)
+    copies = weights[:, order]
+    tied = np.add.reduceat(copies, first, axis=1) if ties else copies
     ranks = np.cumsum(tied, axis=1) - tied / 2 + 0.5
-    sizes = np.diff(np.append(first, len(values)))
     out = np.empty_like(weights)
-    out[:, order] = np.repeat(ranks, sizes, axis=1)
+    out[:, order] = np.repeat(ranks, np.diff(np.append(first, len(values))), axis=1) if ties else ranks
     return out
 
 
@@ -217,6 +248,18 @@ def _over_rows(column: int) -> Callable[[Floats], Floats]:
 SPEARMAN = Statistic(
     name="spearman", title="Spearman", unit="1", formula="Pearson of the ranks", combine=lambda sums: sums[..., 0]
 )
+LEVELS = {
+    level: Statistic(
+        name=f"q{level * 100:02.0f}",
+        title="Median" if level == 0.5 else f"{level:.0%} quantile",
+        unit="eV/atom",
+        formula="of r - g",
+        combine=lambda sums: sums[..., 0],
+    )
+    for level in (0.05, 0.25, 0.5, 0.75, 0.95)
+}
+"""Quantiles of the shift of a structure."""
+
 PEARSON = Statistic(name="pearson", title="Pearson", unit="1", formula="cov(g, r) / √(var g · var r)", combine=_pearson)
 SLOPE = Statistic(name="slope", title="Slope", unit="1", formula="cov(g, r) / var g", combine=_slope)
 MAE = Statistic(name="mae", title="Mean absolute gap", unit="eV/atom", formula="mean |r - g|", combine=_over_rows(6))

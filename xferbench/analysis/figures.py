@@ -1,4 +1,4 @@
-"""The figures of an analysis as SVG: parity of energies, references and shifts by element, importance by element."""
+"""The figures of an analysis as SVG: parity of energies; occurrences, references and importance of each element."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xferbench.drawing.figures import POSITIONS, Scale, parity, rows_shown, shade
+from xferbench.drawing.figures import POSITIONS, Scale, parity, rows_shown, scale_for, shade
 from xferbench.drawing.markup import Markup, element
 from xferbench.drawing.rounding import fixed
 
@@ -62,6 +62,7 @@ def figures(analysis: Analysis) -> dict[str, Markup]:
         "parity-out-of-sample": energies(
             analysis.out_of_sample.gga, analysis.out_of_sample.r2scan, "Referenced, test", analysis.gga
         ),
+        "occurrences": occurrences(analysis.elements),
         "elements": shifts(analysis.elements, analysis.gga),
         "importance": shares(analysis.elements),
     }
@@ -96,6 +97,15 @@ def thinned(n: int) -> NDArray[np.int64]:
     if n <= POINTS:
         return np.arange(n)
     return np.sort(np.random.RandomState(0).permutation(n)[:POINTS])
+
+
+def occurrences(rows: Sequence[ElementRow]) -> Markup | None:
+    """Each cell: how many pairs hold the element. Nothing without elements."""
+    if not rows:
+        return None
+    scale = scale_for(row.n_pairs for row in rows)
+    cells = {row.symbol: (Stripe(text=str(row.n_pairs), level=shade(row.n_pairs, scale)),) for row in rows}
+    return split_table(cells, {row.symbol: row.n_materials for row in rows}, "Pairs that hold each element")
 
 
 def shifts(rows: Sequence[ElementRow], functional: str) -> Markup | None:

@@ -64,18 +64,16 @@ def ratio(top: Floats, bottom: Floats) -> Floats:
 
 def vector_sums(gga: Floats, r2scan: Floats) -> Floats:
     """Number of components, Σ|r-g|, Σ(r-g)², Σgr, Σg², Σr²."""
-    d = r2scan - gga
-    return np.array(
-        [d.size, np.abs(d).sum(), (d**2).sum(), (gga * r2scan).sum(), (gga**2).sum(), (r2scan**2).sum()],
-        dtype=np.float64,
-    )
+    g, r = gga.ravel(), r2scan.ravel()
+    d = r - g
+    return np.array([d.size, np.abs(d).sum(), d @ d, g @ r, g @ g, r @ r], dtype=np.float64)
 
 
 def force_sums(gga: Floats, r2scan: Floats) -> Floats:
     """``vector_sums``; atoms with both forces above ``FORCE_FLOOR``; Σ of the cosines between them; all atoms."""
-    norms = np.linalg.norm(gga, axis=1), np.linalg.norm(r2scan, axis=1)
+    norms = [np.sqrt(np.einsum("ij,ij->i", side, side)) for side in (gga, r2scan)]
     directed = np.minimum(*norms) >= FORCE_FLOOR
-    cosines = (gga * r2scan).sum(axis=1)[directed] / (norms[0] * norms[1])[directed]
+    cosines = np.einsum("ij,ij->i", gga, r2scan)[directed] / (norms[0] * norms[1])[directed]
     return np.append(vector_sums(gga, r2scan), [directed.sum(), cosines.sum(), len(gga)])
 
 

@@ -12,7 +12,7 @@ from xferbench.analysis.columns import QUANTITIES, collect
 from xferbench.analysis.composition import within_composition
 from xferbench.analysis.content import Analysis, Counts, Settings, Source, Table
 from xferbench.analysis.elements import element_rows
-from xferbench.analysis.estimating import AGREEMENT, agreement_sums, resampling
+from xferbench.analysis.estimating import AGREEMENT, LEVELS, agreement_sums, resampling
 from xferbench.analysis.importance import importance
 from xferbench.analysis.labels import TERMS
 from xferbench.analysis.referencing import referenced
@@ -43,6 +43,7 @@ class _Bootstrap(TypedDict):
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 TITLES = {
     "energy/raw": ("Raw", "Total energies per atom as the calculations print them."),
+    "energy/shift": ("Shift of a structure", "Raw energies, r²SCAN minus GGA; pairs.csv has every one."),
     "energy/in-sample": (
         "Referenced, in sample",
         "Each functional's own elemental references removed, fitted to the very pairs compared here.",
@@ -146,6 +147,11 @@ def _agreement(key: str, gga: Floats, r2scan: Floats, used: NDArray[np.bool_], p
     return _table(key, found)
 
 
+def _shift(columns: Columns, plan: Resampling) -> Table:
+    used = columns.has("energy")
+    return _table("energy/shift", plan.quantiles(columns.gap, used, LEVELS) if used.any() else [])
+
+
 def _tables(
     columns: Columns, inside: Referenced, outside: tuple[Columns, Referenced], share: Importance, settings: Settings
 ) -> list[Table]:
@@ -154,6 +160,7 @@ def _tables(
     within = within_composition(columns, **_bootstrap(settings))
     return [
         _agreement("energy/raw", columns.gga, columns.r2scan, columns.has("energy"), plan),
+        _shift(columns, plan),
         _agreement("energy/in-sample", inside.gga, inside.r2scan, inside.used, plan),
         _outside_table(*outside, settings),
         _table("composition", within, "composition"),

@@ -28,6 +28,7 @@ table.numbers { width: auto; min-width: min(100%, 40rem); }
 table.numbers td.v { padding-right: 2.25rem; }
 .numbers .formula { color: var(--soft); font-size: 0.82rem; white-space: normal; min-width: 16rem; max-width: 34rem; }
 .numbers tbody th { font-weight: 400; min-width: 9rem; }
+.numbers tbody th, .numbers thead :first-child { position: sticky; left: 0; background: var(--paper); z-index: 1; }
 .numbers .size td, .numbers .size th { color: var(--soft); font-size: 0.85rem; border-bottom: 0; }
 .numbers .symbol { font-weight: 600; min-width: 0; }
 .numbers thead td { border-bottom: 1px solid var(--ink); }
@@ -90,12 +91,13 @@ def _section(name: str, content: Markup) -> Markup:
 
 def _energies(analysis: Analysis, drawn: dict[str, Markup]) -> Markup:
     plots = [element("figure", drawn[name]) for name in drawn if name.startswith("parity")]
-    tables = [analysis.tables[key] for key in ENERGIES]
+    tables, shift = [analysis.tables[key] for key in ENERGIES], analysis.tables["energy/shift"]
     return join(
         *[element("p", text, class_="lead") for text in wording.energy_sentences(analysis)],
         element("div", *plots, class_="parities") if plots else None,
         _comparison(tables),
-        element("div", *[element("p", f"{part.title}: {part.remark}") for part in tables], class_="notes"),
+        *([element("h3", shift.title), _statistics(shift)] if shift.estimates else []),
+        element("div", *[element("p", f"{part.title}: {part.remark}") for part in (*tables, shift)], class_="notes"),
     )
 
 
@@ -146,9 +148,20 @@ def _statistics(part: Table) -> Markup:
 def _elements(analysis: Analysis, drawn: dict[str, Markup]) -> Markup:
     if not analysis.elements:
         return element("p", "No pair has both energies.")
+    counts = join(
+        element(
+            "p",
+            "Of each element: ",
+            element("b", "the pairs that hold it"),
+            "; top right the number of materials. ",
+            _ramp(),
+            class_="quiet key",
+        ),
+        _wide(drawn["occurrences"], "Pairs that hold each element"),
+    )
     if "elements" not in drawn:
         alone = "The pairs determine no element by itself, only combinations."
-        return join(element("p", alone), _element_table(analysis.elements))
+        return join(counts, element("p", alone), _element_table(analysis.elements))
     legend = element(
         "p",
         "Of each element, from above: ",
@@ -162,6 +175,7 @@ def _elements(analysis: Analysis, drawn: dict[str, Markup]) -> Markup:
         class_="quiet key",
     )
     return join(
+        counts,
         legend,
         _wide(drawn["elements"], "Elemental references"),
         element(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+from math import isfinite
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from xferbench.analysis.content import settled
+from xferbench.analysis.estimating import DECIMALS
 from xferbench.analysis.labels import TERMS, ratio
 from xferbench.drawing.rounding import show, shown_unit
 
@@ -30,7 +32,7 @@ def statistics_csv(analysis: Analysis) -> str:
         for table in analysis.tables.values()
         for item in table.estimates
     ]
-    return _csv(header, rows)
+    return _csv(header, map(settled, rows))
 
 
 def elements_csv(analysis: Analysis) -> str:
@@ -38,7 +40,7 @@ def elements_csv(analysis: Analysis) -> str:
     header = ["element", "n_pairs", "n_materials", "reference_gga", "reference_r2scan"]
     header += [f"{name}{end}" for name in ("shift", "tree", "permutation") for end in ("", "_ci_low", "_ci_high")]
     header += ["shift_determined_in_resamples"]
-    return _csv(header, [_element(row) for row in analysis.elements])
+    return _csv(header, [settled(_element(row)) for row in analysis.elements])
 
 
 def pairs_csv(analysis: Analysis) -> str:
@@ -59,12 +61,12 @@ def pairs_csv(analysis: Analysis) -> str:
         "magmom_mae": maes["magmoms"],
     }
     names = zip(columns.pair_ids, columns.material_ids, columns.splits, columns.formulas, columns.numbers, strict=True)
-    rows = [
+    rows = (
         [pair, material, split, formula, len(atoms), *map(_number, values)]
         for (pair, material, split, formula, atoms), values in zip(
             names, np.column_stack(list(numbers.values())).tolist(), strict=True
         )
-    ]
+    )
     return _csv(["pair_id", "material_id", "split", "composition", "n_atoms", *numbers], rows)
 
 
@@ -107,12 +109,14 @@ def _numbers(item: Estimate | None) -> list[float | None]:
 
 
 def _number(value: float) -> float | None:
-    return value if np.isfinite(value) else None
+    """As ``settled`` would write it, without its recursion: there are millions of them."""
+    return round(value, DECIMALS) + 0.0 if isfinite(value) else None
 
 
 def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Comma-separated text; what is missing is empty."""
+    """Comma-separated text of settled values; what is missing is empty."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerows([header, *map(settled, rows)])
+    writer.writerow(header)
+    writer.writerows(rows)
     return stream.getvalue()

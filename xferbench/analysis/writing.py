@@ -8,8 +8,9 @@ from xferbench.analysis.figures import STYLE, figures
 from xferbench.analysis.page import render_page
 from xferbench.analysis.report import render_report
 from xferbench.analysis.tables import elements_csv, pairs_csv, statistics_csv
+from xferbench.drawing import raster
 from xferbench.drawing.document import standalone
-from xferbench.storage import to_json, write_text
+from xferbench.storage import to_json, write_bytes, write_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,16 +32,34 @@ def files(analysis: Analysis) -> dict[str, str]:
     }
 
 
-def write(analysis: Analysis, directory: Path) -> list[Path]:
+def pictures(analysis: Analysis) -> dict[str, bytes]:
+    """Path within the directory -> each figure as PNG.
+
+    Raises:
+        MissingExtraError: The optional packages are not installed.
+    """
+    return {f"figures/{name}.png": raster.png(figure, STYLE) for name, figure in figures(analysis).items()}
+
+
+def write(analysis: Analysis, directory: Path, *, png: bool = False) -> list[Path]:
     """Write all files; others in the directory stay.
+
+    Args:
+        analysis: What was found.
+        directory: Made if it is not there.
+        png: Whether to write each figure as PNG beside the SVG.
 
     Returns:
         What was written, the page last.
 
     Raises:
         StorageError: The disk refuses.
+        MissingExtraError: PNG is wanted and its packages are not installed.
     """
+    drawn = pictures(analysis) if png else {}
     content = files(analysis)
+    for name, image in drawn.items():
+        write_bytes(directory / name, image)
     for name, text in content.items():
         write_text(directory / name, text)
-    return [directory / name for name in content]
+    return [directory / name for name in (*drawn, *content)]

@@ -6,7 +6,9 @@
 | ``markdown`` | the same for Markdown |
 | ``rounding`` | numbers for the eye |
 | ``figures`` | scales, ticks, dot and whisker, parity plot, periodic table |
+| ``curves`` | errors against data on logarithmic axes |
 | ``document`` | a page of its own: one style, one policy, nothing loaded |
+| ``raster`` | a figure as PNG |
 
-No plotting package and no script is needed; the same numbers give the same bytes.
+Pages and SVG need no plotting package and no script; PNG needs an optional one. The same numbers give the same bytes.
 """

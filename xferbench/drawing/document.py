@@ -12,14 +12,25 @@ from pathlib import Path
 
 from xferbench.drawing.markup import Markup, element, trusted
 
-STYLE = Path(__file__).parent / "assets" / "page.css"
+ASSETS = Path(__file__).parent / "assets"
+FIGURES = ASSETS / "figure.css"
+"""Colours, and the rules that figures need."""
+
+STYLE = ASSETS / "page.css"
+"""The rules of everything else on a page."""
+
 ALONE = "svg:root { width: auto; min-width: 0; max-width: none; background: var(--paper); }\n"
 """A figure that is a file fills what it is shown in."""
 
 
 def style_sheet() -> str:
     """The style sheet that all pages share."""
-    return STYLE.read_text(encoding="utf-8")
+    return figure_style() + STYLE.read_text(encoding="utf-8")
+
+
+def figure_style() -> str:
+    """The part of it that a figure needs where it stands alone."""
+    return FIGURES.read_text(encoding="utf-8")
 
 
 def document(title: str, *body: str | None, style: str = "", script: str = "") -> str:
@@ -49,14 +60,14 @@ def standalone(figure: Markup, style: str = "") -> str:
 
     Args:
         figure: One ``svg`` element with a ``viewBox``.
-        style: Rules after those of the shared style sheet.
+        style: Rules after those that all figures share.
 
     Raises:
         ValueError: It is no ``svg`` element.
     """
     if not figure.startswith("<svg "):
         raise ValueError(f"a figure starts with <svg, not {figure[:20]!r}")
-    rules = style_sheet() + style + ALONE
+    rules = figure_style() + style + ALONE
     opening = '<svg xmlns="http://www.w3.org/2000/svg" '
     start = figure.index(">") + 1
     written = opening + figure[len("<svg ") : start] + element("style", trusted(rules)) + figure[start:]

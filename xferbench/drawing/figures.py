@@ -17,7 +17,7 @@ from xferbench.drawing.rounding import compact, fixed
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-LOG_RATIO = 20
+LOG_RATIO = 10
 """Values that span more than this ratio are drawn on a logarithmic scale, else the small ones fall on one point."""
 
 DECADES = 4
@@ -90,21 +90,28 @@ def scale_for(values: Iterable[float]) -> Scale:
 def whisker(value: float, low: float | None, high: float | None, scale: Scale) -> Markup:
     """A dot at the value and a line over its interval, on a track shared by a table column.
 
-    The numbers stand beside it as text, so it is hidden from screen readers.
+    What lies beyond the scale is an arrowhead at the end of the track, never a dot or a cap where there is none. The
+    numbers stand beside it as text, so it is hidden from screen readers.
     """
-    width, middle, inset = 112, 7, 5
+    width, middle, inset = 112, 7, 7
 
     def x(number: float) -> str:
         return fixed(inset + (width - 2 * inset) * scale.fraction(number), 1)
 
     interval = None
-    if low is not None and high is not None:
-        interval = element("path", class_="ci", d=f"M{x(low)} {middle - 3}v6m0-3H{x(high)}m0-3v6")
+    if low is not None and high is not None and x(low) != x(high):
+        caps = [f"M{x(end)} {middle - 3}v6" for end in (low, high) if scale.covers(end)]
+        interval = element("path", class_="ci", d=f"M{x(low)} {middle}H{x(high)}{''.join(caps)}")
+    if scale.covers(value):
+        mark = element("circle", class_="dot", cx=x(value), cy=middle, r=2.6)
+    else:
+        outwards = 6 if value > scale.high else -6
+        mark = element("path", class_="dot beyond", d=f"M{x(value)} {middle - 4}l{outwards} 4l{-outwards} 4z")
     return element(
         "svg",
         element("line", class_="track", x1=inset, x2=width - inset, y1=middle, y2=middle),
         interval,
-        element("circle", class_="dot", cx=x(value), cy=middle, r=2.6),
+        mark,
         class_="whisker",
         viewBox=f"0 0 {width} {2 * middle}",
         width=width,

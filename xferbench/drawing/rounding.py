@@ -16,6 +16,12 @@ SIGNIFICANT = 3
 TINY = 0.01
 """In shown units (meV/atom, meV/Å, GPa): smaller errors are not written out where room is short."""
 
+HUGE = 1e7
+"""In shown units: larger numbers are written with a power of ten. No error is so large; a quotient by almost nothing is."""
+
+NOISE = 1e-8
+"""In shown units: an error whose whole interval is smaller is that of floating-point arithmetic."""
+
 SLACK = 1e-9
 """Of a decimal logarithm: 9.9999999999 is a 10 with a rounding error, and gets the digits of a 10."""
 
@@ -47,7 +53,7 @@ def scaled(value: float, unit: str) -> float:
 
 
 def show(value: float, low: float | None, high: float | None, unit: str) -> Shown:
-    """Round a value and its interval alike.
+    """Round a value and its interval alike. Numerical noise is not written out as a row of zeros.
 
     Args:
         value: In ``unit``.
@@ -59,6 +65,8 @@ def show(value: float, low: float | None, high: float | None, unit: str) -> Show
     if low is None or high is None:
         return Shown(value=_typeset(centre, _decimals(abs(centre), SIGNIFICANT)), interval="")
     below, above = scaled(low, unit), scaled(high, unit)
+    if 0 <= below <= above < NOISE and above > 0:
+        return Shown(value=f"<{_typeset(10.0**-MAX_DECIMALS, MAX_DECIMALS)}", interval="")
     half = abs(above - below) / 2
     decimals = _decimals(half, 2) if half > 0 else _decimals(abs(centre), SIGNIFICANT)
     ends = f"[{_typeset(below, decimals)}, {_typeset(above, decimals)}]"
@@ -87,6 +95,9 @@ def percent(fraction: float) -> str:
 
 def _typeset(value: float, decimals: int) -> str:
     """``fixed`` with a minus sign as long as a plus."""
+    if abs(value) >= HUGE:
+        digits, _, power = f"{value:.2e}".partition("e")
+        return f"{digits}e{int(power)}".replace("-", "−")
     return fixed(value, decimals).replace("-", "−")
 
 

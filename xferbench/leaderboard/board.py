@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from xferbench.results import MetricEntry, Result
 
 
+FEW_MATERIALS = 5
+"""A metric that no result measures on this many materials is no column: it would order models by a handful of crystals."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Section:
     """All results of one task version: what is comparable, and nothing else.
@@ -51,12 +55,25 @@ class Section:
         return tuple(found.values())
 
     @property
+    def materials(self) -> dict[str, int]:
+        """Metric that some result has a value of -> the most materials that any result measures it on."""
+        found: dict[str, int] = {}
+        for metric in (metric for row in self.ranking.rows for metric in row.entry.result.metrics):
+            if metric.value is not None:
+                found[metric.key] = max(found.get(metric.key, 0), metric.n_materials)
+        return found
+
+    @property
     def columns(self) -> tuple[MetricEntry, ...]:
-        """The metrics that some result has a value of; the others would be empty columns."""
-        valued = {
-            metric.key for row in self.ranking.rows for metric in row.entry.result.metrics if metric.value is not None
-        }
-        return tuple(metric for metric in self.metrics if metric.key in valued)
+        """The metrics that can order models: measured on ``FEW_MATERIALS`` materials or more, and the one that ranks."""
+        known = self.materials
+        return tuple(metric for metric in self.metrics if metric.main or known.get(metric.key, 0) >= FEW_MATERIALS)
+
+    @property
+    def thin(self) -> tuple[MetricEntry, ...]:
+        """The metrics that have a value, but only of fewer materials: shown with each model, not as columns."""
+        known, columns = self.materials, self.columns
+        return tuple(metric for metric in self.metrics if metric.key in known and metric not in columns)
 
     @property
     def main(self) -> MetricEntry:

@@ -57,7 +57,8 @@ class ModelCard:
         conservative: Whether forces are the exact gradient of the energy.
         citation: BibTeX.
         base_model: ``model_id`` of the pre-trained parent; a model from scratch has none.
-        notes: Anything a reader must know before comparing, for example corrections in the training labels.
+        energy_corrections: Empirical corrections that the energies trained on hold: MP2020, or surely none.
+        notes: Anything a reader must know before comparing.
 
     References:
         Methods: Huang et al., npj Comput. Mater. 11, 313 (2025), doi 10.1038/s41524-025-01796-y, Table 1.
@@ -75,6 +76,7 @@ class ModelCard:
     citation: str
     base_model: str | None = None
     transfer: Transfer | None = None
+    energy_corrections: Literal["none", "MP2020"] | None = None
     model_params: int | None = None
     doi: str | None = None
     paper: str | None = None

@@ -6,8 +6,17 @@ from typing import TYPE_CHECKING, cast
 
 from xferbench.drawing.figures import SHADES, ElementError, Scale, parity, parity_scale, periodic_table, scale_for
 from xferbench.drawing.markup import Markup, element, join, link, relative_link
-from xferbench.drawing.rounding import compact, percent, show, shown_unit
-from xferbench.leaderboard.wording import METHODS, label, small_print
+from xferbench.drawing.rounding import compact, percent, shown_unit
+from xferbench.leaderboard.evidence import (
+    corrections_words,
+    identity_table,
+    metrics_table,
+    overlap_table,
+    overlap_words,
+    shown_value,
+    slices_table,
+)
+from xferbench.leaderboard.wording import METHODS, label, not_audited, small_print, suspicions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,10 +50,9 @@ def _parity_figure(entry: Entry, axes: dict[str, Scale]) -> Markup:
         for name, (title, unit) in PARITY_AXES.items()
         if (points := entry.result.parity.get(name))
     ]
-    value = _value(entry.main)
     return element(
         "figure",
-        element("figcaption", entry.name, " ", element("span", f"{label(entry.main)} {value}")),
+        element("figcaption", entry.name, " ", element("span", f"{label(entry.main)} {shown_value(entry.main)}")),
         element("div", *plots, class_="pair"),
         class_="floor" if entry.is_floor else None,
     )
@@ -79,7 +87,8 @@ def _element_details(entry: Entry, metrics: list[MetricEntry], scales: dict[str,
         if cells:
             title = f"{entry.name}, {label(metric)} by element in {shown_unit(metric.unit)}"
             table = periodic_table(cells, scales[metric.key], unit=metric.unit, title=title)
-            tables += [_legend(metric, scales[metric.key]), element("div", table, class_="scroll", tabindex="0")]
+            region = element("div", table, class_="scroll", tabindex="0", role="region", aria_label=title)
+            tables += [_legend(metric, scales[metric.key]), region]
     return element(
         "details",
         element("summary", entry.name),
@@ -106,14 +115,37 @@ def model_details(section: Section, anchors: dict[str, str]) -> Markup:
 
 def _model(section: Section, entry: Entry, anchor: str) -> Markup:
     card = [] if entry.card is None else list(_card_facts(entry.card))
-    result = list(_result_facts(section, entry.result))
+    result = list(_result_facts(section, entry))
+    flag = suspicions(entry.result)
     return element(
         "details",
-        element("summary", entry.name, " ", element("span", entry.model_id)),
-        element("div", _definitions(card + result, gap=len(card)), class_="inside"),
+        element(
+            "summary",
+            entry.name,
+            " ",
+            element("span", entry.model_id),
+            element("span", f" {flag}", class_="mark") if flag else None,
+        ),
+        element(
+            "div",
+            _suspicions(entry.result),
+            _definitions(card + result, gap=len(card)),
+            identity_table(entry.result),
+            overlap_table(entry.result),
+            slices_table(entry.result),
+            metrics_table(entry.result),
+            class_="inside",
+        ),
         id=anchor,
         class_="floor" if entry.is_floor else None,
     )
+
+
+def _suspicions(result: Result) -> Markup | None:
+    """What the scoring found odd about the predictions; it changed no number."""
+    if not result.notes:
+        return None
+    return element("ul", *[element("li", note) for note in result.notes], class_="banner")
 
 
 def _definitions(facts: list[Fact], gap: int) -> Markup:
@@ -133,6 +165,8 @@ def _card_facts(card: ModelCard) -> Iterable[Fact]:
         yield "Transferred from", f"{card.base_model}: {METHODS[card.transfer.method]}{count}"
     yield "Trained on", ", ".join(card.training_sets)
     yield "Predicts", ", ".join(card.outputs)
+    if card.energy_corrections is not None:
+        yield "Corrections in training energies", card.energy_corrections
     yield "Forces", "gradient of the energy" if card.conservative else "predicted apart from the energy"
     if card.model_params is not None:
         yield "Parameters", str(card.model_params)
@@ -145,7 +179,8 @@ def _card_facts(card: ModelCard) -> Iterable[Fact]:
     yield "Citation", element("pre", card.citation.strip())
 
 
-def _result_facts(section: Section, result: Result) -> Iterable[Fact]:
+def _result_facts(section: Section, entry: Entry) -> Iterable[Fact]:
+    result = entry.result
     counts = result.counts
     yield (
         "Frames",
@@ -160,6 +195,11 @@ def _result_facts(section: Section, result: Result) -> Iterable[Fact]:
             "Alignment",
             f"{len(fit.elements)} elements on {fit.n_frames} frames, rank {fit.rank}, condition {fit.condition:.3g}{left_out}",
         )
+    if not entry.is_floor:
+        known = not_audited(result, entry.card) if result.overlap is None else overlap_words(result.overlap)
+        yield "Overlap with training", known
+    if result.corrections is not None:
+        yield "Corrections in predictions", corrections_words(result.corrections)
     path = f"results/{section.key}/{result.model.id}.json"
     yield "Result file", relative_link(path, path, download=True)
     yield "Predictions", _hash(result.predictions.digest)
@@ -185,12 +225,6 @@ def provenance(section: Section) -> Markup:
     if section.task is not None and section.task.citation.strip():
         rows.append(("Cite", section.task.citation.strip()))
     return _definitions(rows, gap=0)
-
-
-def _value(metric: MetricEntry) -> str:
-    if metric.value is None:
-        return "not available"
-    return f"{show(metric.value, metric.ci_low, metric.ci_high, metric.unit)} {shown_unit(metric.unit)}".strip()
 
 
 def _hash(digest: str) -> Markup:

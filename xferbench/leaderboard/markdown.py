@@ -10,15 +10,21 @@ from xferbench.leaderboard.wording import (
     HOW_TO_READ,
     MISMATCH,
     MISSING,
+    audit_sentence,
     empty_sentence,
     facts,
     follows,
     full_label,
+    is_minor,
     losing,
     overlap_sentence,
+    plural,
     rank_text,
+    seen,
     statistic,
     subject,
+    suspicions,
+    thin_sentence,
 )
 
 if TYPE_CHECKING:
@@ -76,15 +82,23 @@ def _section(section: Section) -> list[str]:
         table(header, rows, left=LEFT),
         *[
             text
-            for text in (plain(overlap_sentence(section.ranking)), plain(empty_sentence(section)), _marks(section))
+            for text in (
+                plain(overlap_sentence(section.ranking)),
+                plain(thin_sentence(section)),
+                plain(empty_sentence(section)),
+                plain(audit_sentence(section)),
+                _marks(section),
+            )
             if text
         ],
     ]
 
 
 def _columns(section: Section) -> list[MetricEntry]:
-    """Every metric but root mean squares, which are on the page; the one that ranks first."""
-    shown = [metric for metric in section.columns if metric.main or statistic(metric) != "rmse"]
+    """The metrics of a first look, the one that ranks first; root mean squares and further ones are on the page."""
+    shown = [
+        metric for metric in section.columns if metric.main or (statistic(metric) != "rmse" and not is_minor(metric))
+    ]
     return sorted(shown, key=lambda metric: not metric.main)
 
 
@@ -93,8 +107,12 @@ def _row(row: Row, metrics: Sequence[MetricEntry]) -> list[str]:
     name = plain(entry.name)
     if entry.is_floor:
         name = f"*{name}* (floor)"
+    if flag := suspicions(entry.result):
+        name += f" {flag}"
     if row.shortfall:
         name += f", not ranked: {plain(row.shortfall)}"
+    if known := seen(entry.result):
+        name += f", {known}"
     functional = entry.result.model.functional.value
     if not entry.result.model.declared_match:
         functional += f" {MISMATCH}"
@@ -118,7 +136,8 @@ def _cell(row: Row, key: str) -> str:
 
 
 def _marks(section: Section) -> str:
-    marks = ["Root mean square errors are on the page." if len(_columns(section)) < len(section.columns) else ""]
+    left = len(section.columns) - len(_columns(section))
+    marks = [f"On the page: {plural(left, 'more metric')}." if left else ""]
     if any(not row.entry.result.model.declared_match for row in section.ranking.rows):
         marks.append(f"{MISMATCH}: declared for another functional than the labels.")
     marks.append(losing(section))

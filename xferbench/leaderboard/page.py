@@ -12,6 +12,7 @@ from xferbench.leaderboard.table import ranking_table, table_columns
 from xferbench.leaderboard.wording import (
     HOW_TO_READ,
     MISMATCH,
+    audit_sentence,
     empty_sentence,
     facts,
     interval_name,
@@ -19,6 +20,7 @@ from xferbench.leaderboard.wording import (
     losing,
     overlap_sentence,
     subject,
+    thin_sentence,
 )
 
 if TYPE_CHECKING:
@@ -118,7 +120,14 @@ def _notes(section: Section) -> list[str]:
     logarithmic = list(dict.fromkeys(label(column.metric) for column in table_columns(section) if column.scale.log))
     if logarithmic:
         brackets += f" Bars on a logarithmic scale: {', '.join(logarithmic)}."
-    return [text for text in (overlap_sentence(section.ranking), brackets, empty_sentence(section)) if text]
+    remarks = (
+        overlap_sentence(section.ranking),
+        brackets,
+        thin_sentence(section),
+        empty_sentence(section),
+        audit_sentence(section),
+    )
+    return [text for text in remarks if text]
 
 
 def _reading() -> Markup:

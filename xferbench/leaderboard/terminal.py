@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from xferbench.drawing.rounding import Shown, show
+from xferbench.drawing.rounding import Shown, show, shown_unit
 from xferbench.leaderboard.ranking import Entry, rank
 from xferbench.leaderboard.wording import (
     LOSES,
@@ -15,6 +15,7 @@ from xferbench.leaderboard.wording import (
     full_label,
     label,
     overlap_sentence,
+    seen,
     statistic,
     unit_arrow,
 )
@@ -157,6 +158,7 @@ def _remarks(ranking: Ranking, task: Task, shown: int) -> list[str]:
         remarks.append(f"{LOSES} its predictions follow the other functional than it declares")
     if any(entry.result.counts.limit is not None for entry in entries):
         remarks.append("a trial on some of the frames (--limit): compares with no other result")
+    remarks += [f"{_name(row)}: {_clean(row.entry.result)}" for row in ranking.rows if row.entry.result.overlap]
     remarks += [f"{_place(row)} {_name(row)}: not ranked, {row.shortfall}" for row in ranking.unranked]
     overlap = overlap_sentence(ranking)
     remarks += [overlap] if overlap else []
@@ -164,3 +166,16 @@ def _remarks(ranking: Ranking, task: Task, shown: int) -> list[str]:
     if left:
         remarks.append(f"{left} more metrics are in the result file")
     return [line for remark in remarks for line in wrap(remark, WIDTH)]
+
+
+def _clean(result: Result) -> str:
+    """How much of the test set the training set has seen, and the main metric without it."""
+    if result.overlap is None or not result.overlap.clean:
+        reason = "" if result.overlap is None else result.overlap.reason
+        return f"{seen(result)}; no clean scores: {reason}"
+    main = next(metric for metric in result.overlap.clean if metric.main)
+    shown = _shown(main)
+    value = f"{shown.value} {shown.interval}".rstrip()
+    return (
+        f"{seen(result)}; over the {main.n_frames} clean frames {full_label(main)} is {value} {shown_unit(main.unit)}"
+    )

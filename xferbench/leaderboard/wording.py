@@ -8,6 +8,7 @@ from xferbench.drawing.rounding import shown_unit
 
 if TYPE_CHECKING:
     from xferbench.leaderboard.board import Section
+    from xferbench.leaderboard.cards import ModelCard
     from xferbench.leaderboard.ranking import Ranking, Row
     from xferbench.results import MetricEntry, Result
 
@@ -15,6 +16,12 @@ MISSING = "—"
 MISMATCH = "≠"
 LOSES = "✗"
 FEW_PAIRS = 4
+HEADLINES = ("mae", "rmse", "explained")
+"""Endings of the metrics that a first look needs."""
+
+SHARED = {("mini", "MPtrj"): "structures of the same compositions are in MPtrj"}
+"""Data set and training set -> what they are known to share, where no audit says it exactly."""
+
 ARROWS = {"lower": "↓", "higher": "↑", "one": "→ 1"}
 
 HOW_TO_READ = {
@@ -48,6 +55,10 @@ HOW_TO_READ = {
     "Coverage": (
         "The fraction of frames with a prediction. Results that are not complete are listed below the others, without a rank."
     ),
+    "Seen": (
+        "Where a training set was audited (`xferbench audit`), the table says how many test structures it holds, and each number "
+        "has its value without them, marked clean. All frames rank; an overlap is shown, not punished."
+    ),
     "Comparison": (
         "Numbers are comparable within one version of one task. They say nothing across tasks, data sets or versions."
     ),
@@ -79,6 +90,14 @@ def statistic(metric: MetricEntry) -> str:
     return last if last in {"mae", "rmse"} else ""
 
 
+def is_minor(metric: MetricEntry) -> bool:
+    """Whether a first look can do without it: neither ranks nor is an error or a share explained.
+
+    The error of the gap is that of the energy: both are told against the same GGA label.
+    """
+    return not metric.main and (metric.name == "gap_mae" or metric.name.rpartition("_")[2] not in HEADLINES)
+
+
 def small_print(metric: MetricEntry) -> str:
     """What stands under a metric's name: its reference, the shown unit, and an arrow towards better."""
     return ", ".join(filter(None, [metric.reference, unit_arrow(metric)]))
@@ -92,6 +111,41 @@ def unit_arrow(metric: MetricEntry) -> str:
 def follows(result: Result) -> str:
     """``r2SCAN``, ``GGA`` or ``undecided``, marked if the model declares the other."""
     return result.identity.verdict + (f" {LOSES}" if result.identity.declared_loses else "")
+
+
+def suspicions(result: Result) -> str:
+    """How many suspicions the scoring had, to stand beside a name; nothing if it had none."""
+    return f"⚠ {plural(len(result.notes), 'suspicion')}" if result.notes else ""
+
+
+def seen(result: Result) -> str:
+    """How many test pairs the training set has seen, of how many; nothing if it was not audited."""
+    if result.overlap is None:
+        return ""
+    return f"{result.overlap.regimes.get('seen-structure', 0)} of {plural(sum(result.overlap.regimes.values()), 'test pair')} seen in training"
+
+
+def not_audited(result: Result, card: ModelCard | None) -> str:
+    """What can be said of a model whose training set nobody has compared with the test pairs."""
+    trained = () if card is None else card.training_sets
+    known = [text for (data, name), text in SHARED.items() if data == result.dataset.name and name in trained]
+    return "; ".join(["not audited", *known])
+
+
+def audit_sentence(section: Section) -> str:
+    """Which models nobody has audited, and what is known of them all the same."""
+    groups: dict[str, list[str]] = {}
+    for row in section.ranking.rows:
+        if not row.entry.is_floor and row.entry.result.overlap is None:
+            groups.setdefault(not_audited(row.entry.result, row.entry.card), []).append(row.entry.name)
+    return " ".join(f"Training sets of {', '.join(names)}: {text}." for text, names in groups.items())
+
+
+def clean_metric(result: Result, key: str) -> MetricEntry | None:
+    """A metric over the frames that the training set has not seen, where it has seen some."""
+    if result.overlap is None or result.overlap.n_clean == result.counts.frames:
+        return None
+    return next((entry for entry in result.overlap.clean if entry.key == key), None)
 
 
 def losing(section: Section) -> str:
@@ -139,9 +193,23 @@ def empty_sentence(section: Section) -> str:
     """Which metrics of the task no result has a value of, and why."""
     reasons: dict[str, list[str]] = {}
     for metric in section.metrics:
-        if metric not in section.columns:
+        if metric.key not in section.materials:
             reasons.setdefault(metric.reason or "no reason given", []).append(full_label(metric))
     return " ".join(f"No result has a value of {', '.join(names)}: {reason}." for reason, names in reasons.items())
+
+
+def thin_sentence(section: Section) -> str:
+    """Which metrics are no columns because they rest on too few materials."""
+    if not section.thin:
+        return ""
+    counts = section.materials
+    names = [f"{full_label(metric)} from {plural(counts[metric.key], 'material')}" for metric in section.thin]
+    return f"Too few materials to compare models by, listed with each model instead: {', '.join(names)}."
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 material``, ``2 materials``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def subject(section: Section) -> str:
@@ -158,6 +226,9 @@ def facts(section: Section) -> list[tuple[str, str]]:
         ("Scored on", f"{result.counts.frames} frames of {result.counts.materials} materials"),
         ("Ranked by", full_label(section.main)),
     ]
+    if result.excluded is not None:
+        flags = ", ".join(f"{flag} {count}" for flag, count in result.excluded.flags.items())
+        rows.insert(3, ("Left out by the task", f"{plural(result.excluded.pairs, 'pair')}: {flags}"))
     if task is None:
         return rows
     plan = task.bootstrap
