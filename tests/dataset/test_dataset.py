@@ -25,15 +25,18 @@ def test_the_docstring_draws_the_files_there_are():
     assert drawn == {MANIFEST, *expected_files([])}
 
 
+CHOICES = ["geometry", "split_by", "hold_out"]
+
+
 @pytest.mark.parametrize(
     ("function", "parameters"),
     [
         ("build", ["source", "directory"]),
         ("cache_directory", ["cache_dir"]),
-        ("check", ["name", "directory", "release", "paths", "cache_dir"]),
+        ("check", ["name", "directory", "release", "paths", "cache_dir", *CHOICES]),
         ("is_offline", ["flag"]),
-        ("locate", ["name", "cache_dir", "release", "paths"]),
-        ("prepare", ["name", "directory", "release", "paths", "cache_dir", "offline"]),
+        ("locate", ["name", "cache_dir", "release", "paths", *CHOICES]),
+        ("prepare", ["name", "directory", "release", "paths", "cache_dir", "offline", *CHOICES]),
         ("summary", ["dataset"]),
         ("verify", ["directory"]),
     ],

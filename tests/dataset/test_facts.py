@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from xferbench.dataset.facts import Tally, symbols
+from xferbench.dataset.facts import Places, Tally, symbols
+from xferbench.grouping import Groups
 from xferbench.records import Drop, Functional, SplitRule, fingerprint
 from xferbench.splits import assign, subset_key
 from xferbench.tables import frames_table
@@ -95,3 +96,34 @@ def test_the_fingerprint_is_that_of_all_frames_and_splits(pairs):
 
 def test_order_of_pairs_does_not_matter(pairs):
     assert summarise(pairs[::-1], [], RULE) == summarise(pairs, [], RULE)
+
+
+class TestHygiene:
+    def test_flags_are_counted_per_split_whatever_the_size_of_the_tables(self, pairs):
+        marked = [replace(pair, gga=replace(pair.gga, functional=Functional.PBE_U)) for pair in pairs[:6]] + pairs[6:]
+        whole = summarise(marked, [], RULE)["hygiene"]
+        with Tally(RULE) as tally:
+            for pair in marked:
+                tally.add(frames_table([pair.gga]), frames_table([pair.r2scan]))
+            assert tally.facts([])["hygiene"] == whole
+        assert sum(split["flags"]["hubbard_u"] for split in whole.values()) == 6
+        assert sum(split["clean"] for split in whole.values()) == len(pairs) - 6
+
+    def test_duplicates_are_found_across_tables_and_splits(self, pairs):
+        copy = replace(pairs[0], r2scan=replace(pairs[0].r2scan, material_id=pairs[-1].material_id))
+        with Tally(RULE) as tally:
+            for pair in (*pairs, copy):
+                tally.add(frames_table([pair.gga]), frames_table([pair.r2scan]))
+            facts = tally.facts([])["hygiene"]
+        assert sum(split["flags"]["duplicate_geometry"] for split in facts.values()) == 2
+
+    def test_frames_that_stand_alone_have_no_flags(self, pairs):
+        with Tally(RULE) as tally:
+            tally.add(frames_table(pair.r2scan for pair in pairs))
+            assert tally.facts([])["hygiene"] == {}
+
+
+def test_groups_are_the_materials_unless_something_else_is_asked_for(pairs):
+    assert summarise(pairs, [], RULE)["groups"] == {"count": 14, "held_out": 0, "unknown_materials": 0}
+    places = Places(RULE, Groups(names={"a": "x", "b": "x"}, labels={}, held_out=frozenset({"x"}), unknown=1))
+    assert places.group_facts() == {"count": 1, "held_out": 1, "unknown_materials": 1}

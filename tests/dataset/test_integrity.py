@@ -150,7 +150,7 @@ CONTENT = {
     "no Parquet": (lambda d: (d / TEST).write_bytes(b"PAR1PAR1"), "is not a readable Parquet file"),
     "other columns": (
         lambda d: write_table(d / TEST, read_table(d / TEST).drop_columns(["forces"])),
-        "has other columns than a data set of schema 1: ",
+        "has other columns than a data set of schema 2: ",
     ),
     "a broken drop": (lambda d: (d / DROPS).write_text("x\n"), "does not hold one drop per line"),
 }

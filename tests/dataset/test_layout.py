@@ -134,7 +134,7 @@ class TestManifest:
     )
     def test_another_schema_is_one_clear_line(self, directory, text):
         (directory / MANIFEST).write_text(text)
-        with pytest.raises(IntegrityError, match=r"manifest.json has schema .*, this version reads 1") as caught:
+        with pytest.raises(IntegrityError, match=r"manifest.json has schema .*, this version reads 2") as caught:
             read_manifest(directory)
         assert len(str(caught.value)) < 400
 
@@ -237,7 +237,7 @@ class TestReadShard:
     )
     def test_other_columns_are_refused(self, directory, change):
         write_table(directory / TRAIN, change(pa.concat_tables(read_shard(directory, TRAIN))))
-        with pytest.raises(IntegrityError, match=re.escape(TRAIN) + " has other columns than a data set of schema 1"):
+        with pytest.raises(IntegrityError, match=re.escape(TRAIN) + " has other columns than a data set of schema 2"):
             list(read_shard(directory, TRAIN))
 
 

@@ -124,3 +124,9 @@ def lennard_jones_argon(material, seed, *, strain=0.02, rattle=0.05):
 def argon():
     """``argon(material, seed, strain=, rattle=)`` -> a frame whose energy, forces and stress belong together."""
     return lennard_jones_argon
+
+
+@pytest.fixture(scope="session")
+def rxnnet():
+    """The directory of the real tables of Materials Project energies."""
+    return _data("rxnnet-mp-thermo")

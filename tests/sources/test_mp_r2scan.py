@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from xferbench import download, pairing
+from xferbench import dataset, download, pairing
 from xferbench.errors import DataError, UsageError
 from xferbench.records import Functional, Geometry
-from xferbench.sources import mp_r2scan, mptrj, reading
+from xferbench.sources import mp_r2scan, mptrj
 
 
 @pytest.fixture
@@ -39,7 +39,52 @@ def test_one_id_with_two_relaxed_geometries_is_a_pair(directory):
     assert (first.r2scan.energy, first.r2scan.correction) == (-30.1, None)
     assert (first.gga.cell[2, 2], first.r2scan.cell[2, 2]) == (5.0, 4.95)
     assert [(drop.record_id, drop.reason) for drop in drops] == [("mp-3", pairing.NO_PARTNER)]
-    assert [drop.reason for drop in source.drops] == [reading.OTHER_FRAMES] * 3
+    assert [drop.reason for drop in source.drops] == []
+
+
+def test_the_structures_of_a_pair_are_compared(directory):
+    pairs, _ = pairing.pair(mp_r2scan.load(paths=[directory]).frames, Geometry.SAME_MATERIAL)
+    match = pairs[0].r2scan.provenance["same_material"]
+    assert match["volume_change"] == pytest.approx(4.95 / 5.0 - 1)
+    assert 0 <= match["rms"] < 0.01
+
+
+def test_every_r2scan_frame_is_there_for_training_and_no_gga_frame(directory):
+    alone = [frame for frame in mp_r2scan.load(paths=[directory]).frames if not frame.pair_id]
+    assert [frame.frame_id for frame in alone] == [f"r{i}-0-{k}-r2SCAN" for i in (1, 2, 3) for k in (0, 1)]
+    assert {frame.energy for frame in alone} == {-30.0, -30.1}
+
+
+def test_a_bad_frame_for_training_costs_itself(directory):
+    path = directory / "MPr2SCAN.json"
+    value = json.loads(path.read_text())
+    value["mp-1"]["r1-0-0"]["force"] = [[0.0] * 3]
+    path.write_text(json.dumps(value))
+    source = mp_r2scan.load(paths=[directory])
+    alone = [frame for frame in source.frames if not frame.pair_id]
+    assert len(alone) == 5
+    assert [(drop.record_id, drop.reason) for drop in source.drops] == [
+        ("mp-1/r1-0-0@MPr2SCAN.json", pairing.WRONG_SHAPE)
+    ]
+
+
+def test_a_data_set_holds_pairs_and_training_frames_in_one_split(directory, tmp_path):
+    value = {}
+    for name in ("MPr2SCAN.json", "MPtrj_2022.9_full.json"):
+        template = json.loads((directory / name).read_text())["mp-1"]
+        letter = "r" if "r2SCAN" in name else "g"
+        value = {
+            f"mp-{i}": {key.replace(f"{letter}1", f"{letter}{i}"): row for key, row in template.items()}
+            for i in range(40)
+        }
+        (directory / name).write_text(json.dumps(value))
+    made = dataset.prepare("mp-r2scan", tmp_path / "out", paths=[directory / "MPr2SCAN.json", directory / mptrj.FILE])
+    assert made.configs == ("gga", "r2scan", "r2scan-frames")
+    assert len(made.pairs()) == 40
+    assert len(made.frames("r2scan-frames")) == 80
+    assert all(made.splits[frame.material_id] == "test" for frame in made.frames("r2scan-frames", "test"))
+    assert {pair.gga.correction for pair in made.pairs()} == {-2.5}
+    assert {pair.gga.energy for pair in made.pairs()} == {-14.5}
 
 
 def test_the_split_is_that_of_the_paper():
@@ -78,4 +123,5 @@ def test_both_articles_are_fetched(directory, tmp_path, monkeypatch):
         (28245650, "mp-r2scan", ["MPr2SCAN.json"], tmp_path, False),
         (23713842, "mptrj", ["MPtrj_2022.9_full.json"], tmp_path, False),
     ]
-    assert len(frames) == 5
+    assert len([frame for frame in frames if frame.pair_id]) == 5
+    assert len(frames) == 11

@@ -15,7 +15,7 @@ from xferbench import pairing
 from xferbench.cli import main
 from xferbench.dataset import Dataset, card
 from xferbench.dataset.cache import load_source
-from xferbench.records import SourceDataset
+from xferbench.records import Geometry, SourceDataset
 from xferbench.registry import SOURCES
 from xferbench.sources import reading
 from xferbench.tables import frames_table, write_table
@@ -47,13 +47,26 @@ def parquet(directory, document, make_pairs):
     write_table(directory / "a.parquet", frames_table([pair.gga for pair in make_pairs(3, 1)]))
 
 
+def mp_aloe(directory, document, make_pairs):
+    rows = [{**document(functional="r2SCAN", matpes_id=...), "mp_aloe_id": name} for name in ("a", "b")]
+    (directory / "MP_ALOE_data.jsonl").write_text("\n".join(map(json.dumps, rows)))
+
+
+def mp_thermo(directory, document, make_pairs):
+    (directory / "main.csv").write_text("material_id,composition,e_gga_gga_u,e_r2scan\nmp-1,Fe4 P4,-7.5,-12.1\n")
+
+
 FILES = {
+    "mp-aloe": mp_aloe,
+    "mp-thermo": mp_thermo,
+    "hub": parquet,
     "matpes": matpes,
     "dimers": dimers,
     "mp-r2scan": mp_r2scan,
     "extxyz": extxyz,
     "ase": extxyz,
     "parquet": parquet,
+    "synthetic-teacher": parquet,
 }
 """Source -> what writes a small file of it."""
 
@@ -71,9 +84,12 @@ def test_a_source_returns_what_it_is_registered_for(source):
 
 
 def test_frame_ids_are_unique_and_no_drop_is_also_a_frame(source):
-    ids = [frame.frame_id for frame in source.frames]
-    assert len(ids) == len(set(ids)) > 0
-    assert not set(ids) & {drop.record_id for drop in source.drops}
+    frames = list(source.frames)
+    for alone in (False, True):
+        ids = [frame.frame_id for frame in frames if (not frame.pair_id) is alone]
+        assert len(ids) == len(set(ids))
+        assert not set(ids) & {drop.record_id for drop in source.drops}
+    assert frames
 
 
 def test_every_drop_has_a_reason(source):
@@ -82,7 +98,7 @@ def test_every_drop_has_a_reason(source):
 
 def test_labels_have_the_shapes_of_their_structure(source):
     for frame in source.frames:
-        assert frame.positions.shape == (frame.n_atoms, 3)
+        assert frame.positions.shape == (0 if source.geometry is Geometry.ENERGIES_ONLY else frame.n_atoms, 3)
         assert frame.cell.shape == (3, 3)
         assert frame.forces is None or frame.forces.shape == (frame.n_atoms, 3)
         assert frame.stress is None or frame.stress.shape == (3, 3)

@@ -9,12 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from ase import Atoms
+from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
 from xferbench import pairing
 from xferbench.errors import DataError, FormatError, StorageError, UsageError
-from xferbench.records import Functional
+from xferbench.records import Functional, Geometry
 from xferbench.sources import reading, user
 from xferbench.tables import frames_table
 
@@ -181,17 +182,70 @@ class TestCommandLine:
         assert len(list(user.load_extxyz(paths=[directory]).frames)) == 1
 
 
-class TestStructureKey:
-    def test_it_is_equal_for_equal_structures_and_another_for_others(self):
-        first, second = atoms(), atoms(0.01)
-        keys = [user.structure_key(a.numbers, a.positions, a.cell.array) for a in (first, first, second)]
-        assert keys[0] == keys[1] != keys[2]
+class TestSameMaterial:
+    @pytest.fixture
+    def files(self, tmp_path):
+        """Two relaxed states of one salt, and a third material that collapsed in r2SCAN."""
 
-    def test_rounding_and_the_sign_of_zero_are_no_difference(self):
-        made = atoms()
-        shaken = made.positions + 1e-7 * np.array([[1, -1, 1], [-1, 1, -1]])
-        keys = {
-            user.structure_key(made.numbers, places, made.cell.array)
-            for places in (made.positions, shaken, made.positions * 1.0 - 0.0)
-        }
-        assert len(keys) == 1
+        def salt(length, energy, name, **info):
+            made = bulk("NaCl", name, a=length)
+            made.info.update(info)
+            made.calc = SinglePointCalculator(made, energy=energy)
+            return made
+
+        gga = [salt(5.7, -6.8, "rocksalt", material_id="a"), salt(5.7, -6.7, "rocksalt", material_id="b")]
+        r2scan = [salt(5.6, -9.0, "rocksalt", material_id="a"), salt(6.2, -8.9, "zincblende", material_id="b")]
+        write(tmp_path / "gga.extxyz", gga, format="extxyz")
+        write(tmp_path / "r2scan.extxyz", r2scan, format="extxyz")
+        return [Path(f"PBE={tmp_path / 'gga.extxyz'}"), Path(f"r2SCAN={tmp_path / 'r2scan.extxyz'}")]
+
+    def test_frames_are_joined_by_material_and_must_be_one_phase(self, files):
+        source = user.load_extxyz(paths=files, geometry=Geometry.SAME_MATERIAL)
+        pairs, drops = paired(source)
+        assert [pair.pair_id for pair in pairs] == ["a"]
+        change = pairs[0].r2scan.provenance["same_material"]["volume_change"]
+        assert change == pytest.approx((5.6 / 5.7) ** 3 - 1)
+        assert [(drop.record_id, drop.reason) for drop in drops] == [("b", pairing.OTHER_PHASE)]
+
+    def test_it_is_another_version_of_the_data_set(self, files):
+        usual, declared = (
+            user.load_extxyz(paths=files, geometry=item).version for item in (None, Geometry.SAME_MATERIAL)
+        )
+        assert declared == f"{usual}+same-material"
+
+    def test_a_material_that_nobody_names_is_not_guessed(self, two_files):
+        _, drops = paired(user.load_extxyz(paths=two_files, geometry=Geometry.SAME_MATERIAL))
+        assert {(drop.reason, drop.detail) for drop in drops} == {(reading.MISSING_FIELD, "material_id")}
+
+
+class TestKeys:
+    def test_a_frame_without_the_key_that_the_first_has_is_listed(self, tmp_path):
+        rows = [atoms(functional="PBE", pair_id="p"), atoms(functional="r2SCAN", pair_id="p"), atoms(functional="PBE")]
+        write(tmp_path / "a.extxyz", rows, format="extxyz")
+        pairs, drops = paired(user.load_extxyz(paths=[tmp_path]))
+        assert [pair.pair_id for pair in pairs] == ["p"]
+        assert [(drop.record_id, drop.detail) for drop in drops] == [
+            ("a.extxyz#2", "pair_id, which the first frame has")
+        ]
+
+    def test_several_frames_of_one_structure_are_counted_and_left_out(self, tmp_path):
+        rows = [
+            atoms(functional=name, energy=energy) for name, energy in [("PBE", -5.0), ("PBE", -5.1), ("r2SCAN", -8.0)]
+        ]
+        write(tmp_path / "a.extxyz", rows, format="extxyz")
+        pairs, drops = paired(user.load_extxyz(paths=[tmp_path]))
+        assert pairs == []
+        assert {drop.reason for drop in drops} == {reading.AMBIGUOUS_MATCH}
+        assert len(drops) == 3
+
+    def test_what_is_stated_of_the_origin_is_kept(self, tmp_path):
+        row = {"numbers": [3], "positions": [[0.0] * 3], "cell": np.eye(3).tolist(), "energy": -1.0}
+        rows = [{**row, "provenance": text} for text in ('{"task": "t1"}', "[1]", "{no json")]
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+        source = user.load_parquet(paths=[Path(f"r2SCAN={tmp_path / 'a.parquet'}")])
+        found = [frame.provenance for frame in source.frames]
+        assert found == []  # one structure twice
+        assert sorted(drop.reason for drop in source.drops) == [reading.AMBIGUOUS_MATCH] * 2 + [pairing.WRONG_SHAPE]
+        pq.write_table(pa.Table.from_pylist([{**rows[0], "pair_id": "p"}]), tmp_path / "a.parquet")
+        (frame,) = source.frames
+        assert frame.provenance == {"task": "t1", "file": "a.parquet#0"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import platform
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +15,10 @@ from xferbench.dataset.gathering import Gathering
 from xferbench.dataset.integrity import verify
 from xferbench.dataset.layout import (
     CARD,
+    CONFIGS,
     DROPS,
     MANIFEST,
-    SCHEMA,
+    TRAINING,
     drops_text,
     foreign_files,
     has_manifest,
@@ -26,8 +27,9 @@ from xferbench.dataset.layout import (
 )
 from xferbench.dataset.opened import Dataset
 from xferbench.dataset.sharding import write_shards
+from xferbench.dataset.upstream import made_from, stated_facts
 from xferbench.errors import DataError, IntegrityError, StorageError
-from xferbench.records import SPLITS
+from xferbench.records import SPLITS, Geometry
 from xferbench.storage import disk_errors, new_directory, sha256, write_json, write_text
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
     from xferbench.dataset.gathering import Paired
     from xferbench.records import Drop, SourceDataset
+    from xferbench.splits import Grouping
 
 LIBRARIES = ("ase", "datasets", "numpy", "pyarrow", "pymatgen", "xferbench")
 log = logging.getLogger(__name__)
@@ -64,10 +67,14 @@ def prepare(
     paths: Sequence[Path] = (),
     cache_dir: Path | None = None,
     offline: bool = False,
+    geometry: Geometry | None = None,
+    split_by: Grouping = "material",
+    hold_out: Sequence[str] = (),
 ) -> Dataset:
     """Make sure that a data set is on disk, whole and up to date, and open it.
 
-    A directory that already holds the same content is verified and left alone. A damaged or outdated one is replaced,
+    A directory that was made from the same upstream files is left alone after its files' hashes were compared; one that
+    holds the same content, after it was verified. A damaged or outdated one is replaced,
     which is logged as a warning.
 
     Args:
@@ -77,16 +84,33 @@ def prepare(
         paths: Upstream files, or directories of them, to read instead of the network.
         cache_dir: See ``cache_directory``.
         offline: Forbid the network, as ``HF_HUB_OFFLINE`` does.
+        geometry: What the two frames of a pair share, where the files are a user's own.
+        split_by: What goes into one split together, see ``grouping``. Another grouping is another version of the data set.
+        hold_out: Symbols of elements that only test may contain; that is another version, too.
 
     Raises:
         UnknownNameError: No such data set.
-        UsageError: It has no such release, or is not made from files.
+        UsageError: It has no such release, or is not made from files; or a held-out element does not exist.
         StorageError: The disk refuses, another run is writing there, or the directory holds something else.
         DataError: The source is out of reach or damaged, or train or test would be empty.
     """
-    source = load_source(name, release=release, paths=paths, cache_dir=cache_dir, offline=offline)
+    source = load_source(
+        name,
+        release=release,
+        paths=paths,
+        cache_dir=cache_dir,
+        offline=offline,
+        geometry=geometry,
+        split_by=split_by,
+        hold_out=hold_out,
+    )
     directory = place(source, cache_dir) if directory is None else directory
-    with _drafted(source, directory) as draft:
+    stated = stated_facts(source)
+    known = made_from(directory, stated)
+    if known is not None:
+        log.info("%s was made from the same files and is up to date", directory)
+        return known
+    with _drafted(source, directory, stated) as draft:
         if has_manifest(directory) and _up_to_date(directory, draft):
             log.info("%s is verified and up to date", directory)
             return Dataset.open(directory)
@@ -100,7 +124,7 @@ def build(source: SourceDataset, directory: Path) -> Dataset:
         StorageError: The disk refuses, another run is writing there, or the directory holds something else.
         DataError: Train or test would be empty.
     """
-    with _drafted(source, directory) as draft:
+    with _drafted(source, directory, stated_facts(source)) as draft:
         return _write(draft, directory)
 
 
@@ -116,23 +140,19 @@ def library_versions() -> dict[str, str | None]:
 
 
 @contextmanager
-def _drafted(source: SourceDataset, directory: Path) -> Iterator[_Draft]:
-    """Read and pair a source, with the disk that ``directory`` is on for what does not fit into memory."""
+def _drafted(source: SourceDataset, directory: Path, stated: Mapping[str, Any]) -> Iterator[_Draft]:
+    """Read and pair a source, with the disk that ``directory`` is on for what does not fit into memory.
+
+    Args:
+        source: What to read.
+        directory: Where the data set is to be.
+        stated: See ``stated_facts``.
+    """
     with Gathering(_existing(directory)) as gathering:
         gathering.add_frames(source.frames)
         paired = gathering.pair(source.geometry, source.split)
         drops = sorted([*source.drops, *paired.unpaired], key=lambda drop: (drop.record_id, drop.reason, drop.detail))
-        facts: dict[str, Any] = {
-            "schema": SCHEMA,
-            "dataset": source.name,
-            "version": source.version,
-            "title": source.title,
-            "licence": source.licence,
-            "citation": source.citation,
-            "geometry": source.geometry.value,
-            "split_rule": {**asdict(source.split), "fractions": list(source.split.fractions)},
-            **paired.facts(drops),
-        }
+        facts = {**stated, **paired.facts(drops)}
         _check_splits(facts)
         yield _Draft(paired=paired, drops=drops, facts=facts, card=render(facts, source.card))
 
@@ -148,10 +168,11 @@ def _check_splits(facts: Mapping[str, Any]) -> None:
     empty = [split for split in ("train", "test") if not facts["splits"][split]["pairs"]]
     if not empty:
         return
+    what = "frames" if facts["geometry"] == Geometry.UNPAIRED.value else "pairs"
     counts = {split: split_facts["pairs"] for split, split_facts in facts["splits"].items()}
     materials = sum(split_facts["materials"] for split_facts in facts["splits"].values())
     raise DataError(
-        f"data set {facts['dataset']!r} has no pairs in {' and '.join(empty)}: {sum(counts.values())} pairs of {materials} "
+        f"data set {facts['dataset']!r} has no {what} in {' and '.join(empty)}: {sum(counts.values())} {what} of {materials} "
         f"materials fell as {counts} (left out: {facts['drops'] or 'none'}) by fractions "
         f"{facts['split_rule']['fractions']} of salt {facts['split_rule']['salt']!r}; add materials or change the rule"
     )
@@ -174,7 +195,7 @@ def _up_to_date(directory: Path, draft: _Draft) -> bool:
     except IntegrityError as error:
         log.warning("building again: %s", error)
         return False
-    if any(values[key] != value for key, value in draft.facts.items()) or draft.card != _text(directory / CARD):
+    if any(values.get(key) != value for key, value in draft.facts.items()) or draft.card != _text(directory / CARD):
         log.warning("building again: %s is an older state of the data set %s", directory, manifest.dataset)
         return False
     return True
@@ -185,7 +206,8 @@ def _write(draft: _Draft, directory: Path) -> Dataset:
     with new_directory(directory) as new:
         rows = {DROPS: len(draft.drops)}
         for split in SPLITS:
-            rows |= write_shards(new, split, draft.paired.tables(split))
+            for configs, found in _parts(draft):
+                rows |= write_shards(new, split, found.tables(split), configs)
         write_text(new / DROPS, drops_text(draft.drops))
         write_text(new / CARD, draft.card)
         files = {
@@ -194,6 +216,13 @@ def _write(draft: _Draft, directory: Path) -> Dataset:
         }
         write_json(new / MANIFEST, seal({**draft.facts, "files": files, "libraries": library_versions()}))
     return Dataset.open(directory)
+
+
+def _parts(draft: _Draft) -> list[tuple[tuple[str, ...], Paired]]:
+    """What is written into which configurations."""
+    unpaired = draft.facts["geometry"] == Geometry.UNPAIRED.value
+    parts: list[tuple[tuple[str, ...], Paired]] = [(("r2scan",) if unpaired else CONFIGS, draft.paired)]
+    return parts if draft.paired.training is None else [*parts, ((TRAINING,), draft.paired.training)]
 
 
 def _check_replaceable(directory: Path) -> None:

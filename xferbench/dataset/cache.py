@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import inspect
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xferbench.errors import UsageError
+from xferbench.grouping import atomic_numbers
 from xferbench.registry import SOURCES, resolve
+from xferbench.splits import regroup
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from xferbench.records import SourceDataset
+    from xferbench.records import Geometry, SourceDataset
+    from xferbench.splits import Grouping
 
 TRUE = ("1", "ON", "TRUE", "YES")
 """Values of an environment variable that mean yes, in any case; those of ``huggingface_hub``."""
+
+
+REFUSALS = {
+    "version": ("--release", "has no releases"),
+    "paths": ("--from", "is not made from files"),
+    "geometry": ("--geometry", "says itself what its pairs share"),
+}
+"""What is asked of a loader that does not take it -> the option, and why not."""
 
 
 def cache_directory(cache_dir: Path | None = None) -> Path:
@@ -42,40 +54,66 @@ def load_source(
     paths: Sequence[Path] = (),
     cache_dir: Path | None = None,
     offline: bool = False,
+    geometry: Geometry | None = None,
+    split_by: Grouping = "material",
+    hold_out: Sequence[str] = (),
 ) -> SourceDataset:
     """Load a data source.
 
-    A loader takes those of the keywords ``version`` (the release), ``paths``, ``cache_dir`` and ``offline`` that mean
-    something to it. One that uses the network or reads large files does so when its frames are asked for, so that loading
+    With another split than its own it is another version of the data set, whose name says so.
+
+    A loader takes those of the keywords ``version`` (the release), ``paths``, ``geometry`` (what the pairs of a user's files
+    share), ``cache_dir`` and ``offline`` that mean something to it. One that uses the network or reads large files does so when its frames are asked for, so that loading
     costs nothing, and raises ``DataError`` then if it is offline and has no copy.
 
     Raises:
         UnknownNameError: No such source.
-        UsageError: The source has no releases, or is not made from files.
+        UsageError: The source has no releases, or is not made from files; or a held-out element does not exist.
         DataError: The source is out of reach or damaged.
     """
     load = resolve("dataset", name, SOURCES)
     accepted = inspect.signature(load).parameters
-    chosen = {key: value for key, value in (("version", release), ("paths", tuple(paths))) if value}
+    asked = {"version": release, "paths": tuple(paths), "geometry": geometry}
+    chosen = {key: value for key, value in asked.items() if value}
     for key in chosen:
         if key not in accepted:
-            option, what = (
-                ("--release", "has no releases") if key == "version" else ("--from", "is not made from files")
-            )
+            option, what = REFUSALS[key]
             raise UsageError(f"data set {name!r} {what}; leave {option} out")
     options = {"cache_dir": cache_directory(cache_dir), "offline": is_offline(offline)}
     source: SourceDataset = load(**chosen, **{key: value for key, value in options.items() if key in accepted})
-    return source
+    if split_by == "material" and not hold_out:
+        return source
+    atomic_numbers(hold_out)
+    rule, mark = regroup(source.split, split_by, hold_out)
+    return replace(source, split=rule, version=f"{source.version}{mark}")
 
 
-def locate(name: str, cache_dir: Path | None = None, *, release: str | None = None, paths: Sequence[Path] = ()) -> Path:
+def locate(
+    name: str,
+    cache_dir: Path | None = None,
+    *,
+    release: str | None = None,
+    paths: Sequence[Path] = (),
+    geometry: Geometry | None = None,
+    split_by: Grouping = "material",
+    hold_out: Sequence[str] = (),
+) -> Path:
     """The directory in the cache where a data set is prepared.
 
     Raises:
         UnknownNameError: No such source.
         UsageError: The source has no releases, or is not made from files.
     """
-    return place(load_source(name, release=release, paths=paths, cache_dir=cache_dir), cache_dir)
+    source = load_source(
+        name,
+        release=release,
+        paths=paths,
+        cache_dir=cache_dir,
+        geometry=geometry,
+        split_by=split_by,
+        hold_out=hold_out,
+    )
+    return place(source, cache_dir)
 
 
 def place(source: SourceDataset, cache_dir: Path | None = None) -> Path:

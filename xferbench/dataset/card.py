@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from xferbench.dataset.layout import CONFIGS, DROPS, MANIFEST
+from xferbench.dataset.layout import CONFIGS, DROPS, MANIFEST, TRAINING
+from xferbench.hygiene import FLAGS, UNCLEAN
 from xferbench.pairing import REASONS as PAIRING_REASONS
-from xferbench.records import PROPERTIES, SPLITS
+from xferbench.pairing.phases import KEY
+from xferbench.records import PROPERTIES, SPLITS, Geometry
 from xferbench.sources.reading import REASONS as SOURCE_REASONS
 
 if TYPE_CHECKING:
@@ -33,6 +35,14 @@ COLUMNS = (
 )
 """Name, type, unit and meaning of every column. A label that a calculation does not have is null, never zero."""
 
+WHAT = {
+    "same_geometry": "pairs of a GGA and an r2SCAN calculation of one structure",
+    "same_material": "pairs of a GGA and an r2SCAN calculation of one phase, each relaxed by its own functional",
+    "energies_only": "pairs of a GGA and an r2SCAN energy of one material, without structures",
+    "unpaired": "r2SCAN calculations for training, without GGA partners",
+}
+"""Geometry -> what the rows are."""
+
 REASONS = {**SOURCE_REASONS, **PAIRING_REASONS}
 SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
 TAGS = ("chemistry", "materials-science", "density-functional-theory", "interatomic-potentials", "PBE", "r2SCAN")
@@ -51,13 +61,16 @@ def render(facts: Mapping[str, Any], body: str) -> str:
             "",
             f"# {facts['title']}",
             "",
-            f"`{facts['dataset']}` version {facts['version']}: pairs of a GGA and an r2SCAN calculation, `{facts['geometry']}`.",
+            f"`{facts['dataset']}` version {facts['version']}: {WHAT[facts['geometry']]}, `{facts['geometry']}`.",
             "",
             body.strip(),
             "",
-            *_loading(),
+            *_loading(facts),
             *_columns(),
             *_splits(facts),
+            *_phases(facts),
+            *_training(facts),
+            *_hygiene(facts),
             *_drops(facts),
             *_citation(facts),
         ]
@@ -74,22 +87,33 @@ def _front_matter(facts: Mapping[str, Any]) -> list[str]:
     lines = ["---", f"license: {_quoted(facts['licence'])}", f"pretty_name: {_quoted(facts['title'])}"]
     lines += ["size_categories:", f"- {_quoted(size)}", "task_categories:", '- "graph-ml"']
     lines += ["tags:", *(f"- {_quoted(tag)}" for tag in TAGS), "configs:"]
-    for config in CONFIGS:
+    for config, splits in _configs(facts).items():
         lines += [f"- config_name: {config}", *(["  default: true"] if config == "r2scan" else []), "  data_files:"]
-        for split in (name for name in SPLITS if facts["splits"][name]["pairs"]):
+        for split in (name for name in SPLITS if splits[name]["pairs"]):
             lines += [f"  - split: {split}", f"    path: data/{config}/{split}-*.parquet"]
     return [*lines, "---"]
 
 
-def _loading() -> list[str]:
+def _configs(facts: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Configuration -> what is in its splits."""
+    names = CONFIGS[1:] if facts["geometry"] == Geometry.UNPAIRED.value else CONFIGS
+    further = {TRAINING: facts["training"]["splits"]} if "training" in facts else {}
+    return {**dict.fromkeys(names, facts["splits"]), **further}
+
+
+def _loading(facts: Mapping[str, Any]) -> list[str]:
+    calls = {
+        "r2scan": 'r2scan = load_dataset("path/to/this/directory", "r2scan")',
+        "gga": 'gga = load_dataset("path/to/this/directory", "gga")  # row i is the same pair',
+        TRAINING: f'frames = load_dataset("path/to/this/directory", "{TRAINING}")  # all r2SCAN frames, for training',
+    }
     return [
         "## Loading",
         "",
         "```python",
         "from datasets import load_dataset",
         "",
-        'r2scan = load_dataset("path/to/this/directory", "r2scan")',
-        'gga = load_dataset("path/to/this/directory", "gga")  # row i is the same pair',
+        *(call for config, call in calls.items() if config in _configs(facts)),
         "```",
         "",
         f"`{MANIFEST}` has the SHA-256 of every file; `xferbench prepare --check` verifies them.",
@@ -107,26 +131,105 @@ def _columns() -> list[str]:
 
 
 def _splits(facts: Mapping[str, Any]) -> list[str]:
-    rule = facts["split_rule"]
+    rule, rows_are = facts["split_rule"], "frames" if facts["geometry"] == Geometry.UNPAIRED.value else "pairs"
     fractions = " / ".join(f"{fraction:g}" for fraction in rule["fractions"])
     rows = [(name, *_split_row(facts["splits"][name])) for name in SPLITS]
-    subsets = [(f"{percent} %", *_counts(facts["subsets"][percent])) for percent in sorted(facts["subsets"], key=int)]
+    subsets = [(f"{percent} %", *_counts(facts["subsets"][percent])) for percent in sorted(facts["subsets"], key=float)]
     labels = [(functional, *(counts[name] for name in PROPERTIES)) for functional, counts in facts["labels"].items()]
     return [
         "## Splits",
         "",
-        f"Materials are grouped by {rule['group']}. A salted hash of the material deals it to {', '.join(SPLITS)}",
+        f"Materials are grouped by {rule['group']}. A salted hash of the {_dealt(rule)} deals it to {', '.join(SPLITS)}",
         f"with probabilities {fractions} (salt `{rule['salt']}`), so that adding data never moves a material.",
+        *_grouped(rule, facts["groups"]),
         "",
-        *_table(("split", "pairs", "materials", "elements", "elements not in train"), rows),
+        *_table(("split", rows_are, "materials", "elements", "elements not in train"), rows),
         "",
         "Nested training subsets, each inside the next:",
         "",
-        *_table(("of the training materials", "pairs", "materials", "elements"), subsets),
+        *_table(("of the training materials", rows_are, "materials", "elements"), subsets),
         "",
         "Frames that have a label:",
         "",
         *_table(("functional", *PROPERTIES), labels),
+        "",
+    ]
+
+
+def _dealt(rule: Mapping[str, Any]) -> str:
+    return {"material": "material", "chemsys": "chemical system", "prototype": "prototype"}[rule.get("by", "material")]
+
+
+def _grouped(rule: Mapping[str, Any], groups: Mapping[str, int]) -> list[str]:
+    """What is special about a split that is not by material."""
+    lines = []
+    if "by" in rule:
+        lines.append(
+            f"All materials of a {_dealt(rule)} are in one split: {groups['count']} groups, and "
+            f"{groups['unknown_materials']} materials of unknown {_dealt(rule)}, which are one of them."
+        )
+    if "held_out" in rule:
+        lines.append(
+            f"Whatever contains {' or '.join(rule['held_out'])} is in test ({groups['held_out']} groups), and nothing else "
+            "teaches these elements."
+        )
+    return lines
+
+
+def _phases(facts: Mapping[str, Any]) -> list[str]:
+    """How far apart the structures of a pair are."""
+    if "phases" not in facts:
+        return []
+    meaning = {
+        "volume_change": "volume per atom in r2SCAN over that in GGA, minus 1",
+        "rms": "distance of the atoms at equal volume, in units of the cube root of the volume per atom",
+    }
+    rows = [
+        (f"`{name}`", *(f"{value:.4f}" for value in facts["phases"][name].values()), meaning[name]) for name in meaning
+    ]
+    return [
+        "## Structures of a pair",
+        "",
+        "Both are the same phase by pymatgen's StructureMatcher. How they differ is in the `provenance` of each r2SCAN frame,",
+        f"under `{KEY}`:",
+        "",
+        *_table(("quantity", "5 %", "median", "95 %", "meaning"), rows),
+        "",
+    ]
+
+
+def _training(facts: Mapping[str, Any]) -> list[str]:
+    """What the configuration for training holds."""
+    if "training" not in facts:
+        return []
+    rows = [(name, *_counts({**split, "elements": len(split["elements"])})) for name, split in _splits_of(facts)]
+    return [
+        "## All r2SCAN frames",
+        "",
+        f"`{TRAINING}` has every r2SCAN frame of the source, those in pairs included, in the split of its material. There is no",
+        "`pair_id`; rows are sorted by `frame_id`.",
+        "",
+        *_table(("split", "frames", "materials", "elements"), rows),
+        "",
+    ]
+
+
+def _splits_of(facts: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    return [(name, facts["training"]["splits"][name]) for name in SPLITS]
+
+
+def _hygiene(facts: Mapping[str, Any]) -> list[str]:
+    """Which pairs are peculiar."""
+    if not facts["hygiene"]:
+        return []
+    rows = [(f"`{flag}`", *(facts["hygiene"][name]["flags"][flag] for name in SPLITS), FLAGS[flag]) for flag in FLAGS]
+    clean = ("clean", *(facts["hygiene"][name]["clean"] for name in SPLITS), f"none of {', '.join(sorted(UNCLEAN))}")
+    return [
+        "## Flags",
+        "",
+        "Pairs that are peculiar in some way; a pair may have several flags.",
+        "",
+        *_table(("flag", *SPLITS, "meaning"), [*rows, clean]),
         "",
     ]
 

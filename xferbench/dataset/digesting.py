@@ -7,21 +7,25 @@ the encoded frames are sorted on disk and hashed from there (``docs/decisions/00
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from xferbench.dataset.spill import SortedSpill
 from xferbench.tables import list_lengths
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from concurrent.futures import Future
     from pathlib import Path
 
     from numpy.typing import NDArray
 
 NONE = b"n" + bytes(8)
+TEXTS = ("frame_id", "pair_id", "material_id", "functional")
 NUMBERS = ("numbers", "positions", "cell", "pbc", "energy", "forces", "stress", "magmoms", "correction")
 SCHEMA = pa.schema(
     [pa.field("frame_id", pa.string(), nullable=False), pa.field("encoded", pa.binary(), nullable=False)]
@@ -29,13 +33,16 @@ SCHEMA = pa.schema(
 
 
 class SortedFingerprint:
-    """Collects frames, then gives the fingerprint of all of them."""
+    """Collects frames, then gives the fingerprint of all of them. Encoding and sorting go on in a thread of their own."""
 
     def __init__(self, scratch: Path | None = None) -> None:
         self._frames = SortedSpill(SCHEMA, "frame_id", scratch)
+        self._thread = ThreadPoolExecutor(1)
+        self._unfinished: Future[None] | None = None
 
     def close(self) -> None:
         """Free the memory and the disk."""
+        self._thread.shutdown()
         self._frames.close()
 
     def add(self, table: pa.Table, splits: Sequence[str]) -> None:
@@ -45,10 +52,25 @@ class SortedFingerprint:
             table: ``FRAME_SCHEMA``.
             splits: Of each row.
         """
-        self._frames.append(pa.table([table["frame_id"], pa.array(encoded(table, splits), pa.binary())], schema=SCHEMA))
+        self._finish()  # one table waits at most
+        self._unfinished = self._thread.submit(self._add, table, splits)
+
+    def _add(self, table: pa.Table, splits: Sequence[str]) -> None:
+        self._frames.append(pa.table([table["frame_id"], encoded(table, splits)], schema=SCHEMA))
+
+    def _finish(self) -> None:
+        """Wait for the table that was added last.
+
+        Raises:
+            StorageError: The disk refused.
+        """
+        if self._unfinished is not None:
+            self._unfinished.result()
+        self._unfinished = None
 
     def hexdigest(self) -> str:
         """``records.fingerprint`` of the frames added so far."""
+        self._finish()
         digest = hashlib.sha256()
         for table in self._frames.merged():
             for chunk in table["encoded"].chunks:
@@ -56,37 +78,44 @@ class SortedFingerprint:
         return f"sha256:{digest.hexdigest()}"
 
 
-def encoded(table: pa.Table, splits: Sequence[str]) -> list[bytes]:
-    """What ``records.fingerprint`` hashes of each row.
+def encoded(table: pa.Table, splits: Sequence[str]) -> pa.Array:
+    """What ``records.fingerprint`` hashes of each row, as a binary column.
 
     Args:
         table: ``FRAME_SCHEMA``.
         splits: Of each row.
     """
-    texts = [table[name].to_pylist() for name in ("frame_id", "pair_id", "material_id")]
-    functionals = table["functional"].to_pylist()
-    columns = [_texts(values) for values in (*texts, splits, functionals)]
-    columns += [_arrays(table[name].combine_chunks()) for name in NUMBERS]
-    return [b"".join(parts) for parts in zip(*columns, strict=True)]
+    columns = {name: table[name].combine_chunks() for name in (*TEXTS, *NUMBERS)}
+    parts = [part for name in TEXTS[:3] for part in _text(columns[name])]
+    parts += [*_text(pa.array(splits, pa.string())), *_text(columns["functional"])]
+    parts += [part for name in NUMBERS for part in _array(columns[name])]
+    return pc.binary_join_element_wise(*parts, b"")
 
 
-def _texts(values: Sequence[str]) -> list[bytes]:
-    return [b"s" + len(data).to_bytes(8, "little") + data for data in map(str.encode, values)]
+def _text(column: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """Each row's kind and length, and its bytes."""
+    data = column.cast(pa.binary())
+    return _heads(b"s", pc.binary_length(data).to_numpy(zero_copy_only=False)), data
 
 
-def _arrays(column: pa.Array) -> list[bytes]:
-    """Each row's numbers as little-endian doubles."""
+def _array(column: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """Each row's kind and length, and its numbers as little-endian doubles."""
     n, inner = _lengths(column), column.drop_null() if not pa.types.is_nested(column.type) else column
     while pa.types.is_nested(inner.type):
         inner = inner.flatten()
     values = np.ascontiguousarray(inner.to_numpy(zero_copy_only=False), dtype="<f8")
-    data, ends = values.tobytes(), (8 * np.cumsum(n)).tolist()
-    heads = {size: b"f" + size.to_bytes(8, "little") for size in {8 * int(length) for length in np.unique(n)}}
-    sizes = (8 * n).tolist()
-    rows = [heads[size] + data[end - size : end] for end, size in zip(ends, sizes, strict=True)]
-    if column.null_count:
-        rows = [row if valid else NONE for row, valid in zip(rows, column.is_valid().to_pylist(), strict=True)]
-    return rows
+    offsets = np.concatenate([[0], np.cumsum(8 * n)]).astype(np.int32)
+    data = pa.Array.from_buffers(pa.binary(), len(n), [None, pa.py_buffer(offsets), pa.py_buffer(values)])
+    heads = _heads(b"f", 8 * n)
+    return (pc.if_else(column.is_null(), pa.scalar(NONE), heads) if column.null_count else heads), data
+
+
+def _heads(kind: bytes, sizes: NDArray[np.integer[Any]]) -> pa.Array:
+    """The kind and the length that stand before each value."""
+    heads = np.empty((len(sizes), 9), dtype=np.uint8)
+    heads[:, 0] = kind[0]
+    heads[:, 1:] = np.ascontiguousarray(sizes, dtype="<i8").view(np.uint8).reshape(-1, 8)
+    return pa.Array.from_buffers(pa.binary(9), len(sizes), [None, pa.py_buffer(heads)]).cast(pa.binary())
 
 
 def _lengths(column: pa.Array) -> NDArray[np.int64]:

@@ -3,6 +3,7 @@
 1. Frames are set aside on disk, sorted by ``pair_id`` (``SortedSpill``).
 2. Read back in that order, all frames of a ``pair_id`` are together: they are paired, dealt to splits, counted,
    fingerprinted and set aside again.
+3. Frames without ``pair_id`` go the same way, each by itself.
 
 In memory are at any time some tens of MB of frames, 8 bytes per frame, the names of the materials, and the drops.
 """
@@ -11,18 +12,21 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from xferbench.dataset.dealing import settled
 from xferbench.dataset.facts import Tally
-from xferbench.dataset.joining import UNJUDGED_SCHEMA, join, unjudged, unjudged_table
+from xferbench.dataset.joining import UNJUDGED_SCHEMA, join, single, unjudged, unjudged_table
 from xferbench.dataset.layout import SHARD_SCHEMA
 from xferbench.dataset.spill import SortedSpill, Spill
-from xferbench.records import SPLITS
+from xferbench.errors import DataError
+from xferbench.records import SPLITS, Geometry
+from xferbench.sources.stream import FrameStream
 from xferbench.tables import take
 
 if TYPE_CHECKING:
@@ -33,8 +37,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from xferbench.records import Drop, Frame, Geometry, SplitRule
+    from xferbench.dataset.facts import Places
+    from xferbench.pairing import Match
+    from xferbench.records import Drop, Frame, SplitRule
 
+    Tables = tuple[pa.Table, ...]
+
+PHASES = ("volume_change", "rms")
+PERCENTILES = (5, 50, 95)
 BATCH_FRAMES = 2048
 BATCH_ATOMS = 1 << 17
 """Frames are taken from a source in batches of at most so many."""
@@ -42,24 +52,35 @@ BATCH_ATOMS = 1 << 17
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Paired:
-    """All pairs of a data set, on disk.
+    """All pairs of a data set, on disk; of an unpaired one, its frames.
 
     Attributes:
-        spills: Split -> tables of ``SHARD_SCHEMA`` of the GGA frames and of their partners, sorted by ``pair_id``.
-        unpaired: One drop per ``pair_id`` that gave no pair.
+        spills: Split -> tables of ``SHARD_SCHEMA`` of the GGA frames and of their partners, sorted by ``pair_id``; where
+            there are no pairs, of the frames, sorted by ``frame_id``.
+        unpaired: One drop per ``pair_id`` that gave no pair, and per frame without ``pair_id`` that is of no use.
+        training: The frames that stand alone, besides the pairs.
+        phases: How the structures of each pair differ, where they are relaxed apart.
     """
 
-    spills: Mapping[str, tuple[Spill, Spill]]
+    spills: Mapping[str, tuple[Spill, ...]]
     tally: Tally
     unpaired: Sequence[Drop]
+    training: Paired | None = None
+    phases: Sequence[Match] = ()
 
-    def tables(self, split: str) -> Iterator[tuple[pa.Table, pa.Table]]:
-        """The pairs of a split, GGA first."""
+    def tables(self, split: str) -> Iterator[Tables]:
+        """The pairs of a split, GGA first, or its frames."""
         return zip(*self.spills[split], strict=True)
 
     def facts(self, drops: Iterable[Drop]) -> dict[str, Any]:
-        """See ``Tally.facts``."""
-        return self.tally.facts(drops)
+        """See ``Tally.facts``; and ``training`` and ``phases``, if there are such."""
+        facts = self.tally.facts(drops)
+        if self.training is not None:
+            further = self.training.tally.facts(())
+            facts["training"] = {key: further[key] for key in ("fingerprint", "splits", "labels")}
+        if self.phases:
+            facts["phases"] = {name: _percentiles([getattr(item, name) for item in self.phases]) for name in PHASES}
+        return facts
 
 
 class Gathering:
@@ -73,8 +94,8 @@ class Gathering:
         """
         self._scratch = scratch
         self._stack = ExitStack()
-        self._frames = self._stack.enter_context(SortedSpill(UNJUDGED_SCHEMA, "pair_id", scratch))
-        self._hashes: list[NDArray[np.int64]] = []
+        self._frames = self._collection("pair_id")
+        self._alone = self._collection("frame_id")
 
     def __enter__(self) -> Self:
         return self
@@ -85,9 +106,12 @@ class Gathering:
         self._stack.close()
 
     def add_frames(self, frames: Iterable[Frame]) -> None:
-        """Take frames, in any order and with arrays of any shape."""
-        for batch in _batches(frames):
-            self._add(unjudged(batch))
+        """Take frames, in any order and with arrays of any shape; of a ``FrameStream``, tables as they come."""
+        for batch in _batches(frames.items() if isinstance(frames, FrameStream) else frames):
+            self._add(unjudged_table(batch) if isinstance(batch, pa.Table) else unjudged(batch))
+
+    def _collection(self, key: str) -> _Collection:
+        return _Collection(self._stack.enter_context(SortedSpill(UNJUDGED_SCHEMA, key, self._scratch)))
 
     def add_table(self, table: pa.Table) -> None:
         """Take frames from a table of ``FRAME_SCHEMA``."""
@@ -97,44 +121,110 @@ class Gathering:
         """Pair the frames and deal the pairs to splits.
 
         Raises:
-            DataError: The rule's fractions are no fractions.
+            UsageError: A held-out element does not exist.
+            DataError: The rule's fractions are no fractions, no material has a held-out element, or frames to be paired are
+                among those of an unpaired data set.
             StorageError: The disk refuses.
         """
-        tally = self._stack.enter_context(Tally(rule, self._scratch))
-        spills = {split: (self._spill(), self._spill()) for split in SPLITS}
-        unpaired: list[Drop] = []
-        repeated = self._repeated()
-        for frames in self._frames.merged():
+        drops: list[Drop] = []
+        if geometry is Geometry.UNPAIRED:
+            if self._frames:
+                raise DataError(
+                    "a data set without pairs has frames with a pair_id; leave it empty, or declare the pairs"
+                )
+            return self._dealt(self._single(drops), 1, rule, drops)
+        phases: list[Match] = []
+        paired = replace(self._dealt(self._pairs(geometry, drops, phases), 2, rule, drops), phases=phases)
+        if not self._alone:
+            return paired
+        training = self._dealt(self._single(drops), 1, rule, [], like=paired.tally.places)
+        return replace(paired, training=training)
+
+    def _pairs(self, geometry: Geometry, drops: list[Drop], phases: list[Match]) -> Iterator[Tables]:
+        """The pairs among the frames that name one; what gives none is added to the drops, how phases differ to ``phases``."""
+        repeated = self._frames.repeated()
+        for frames in self._frames.rows.merged():
             joined = join(frames, geometry, repeated)
-            unpaired += joined.drops
-            splits, keys = tally.add(joined.gga, joined.r2scan)
+            phases.extend(joined.matches)
+            drops.extend(joined.drops)
+            yield joined.gga, joined.r2scan
+        self._frames.rows.close()
+
+    def _single(self, drops: list[Drop]) -> Iterator[Tables]:
+        """The frames that stand alone; those of no use are added to the drops."""
+        repeated = self._alone.repeated()
+        for frames in self._alone.rows.merged():
+            kept, dropped = single(frames, repeated)
+            drops.extend(dropped)
+            yield (kept,)
+        self._alone.rows.close()
+
+    def _dealt(
+        self, rows: Iterator[Tables], width: int, rule: SplitRule, drops: Sequence[Drop], like: Places | None = None
+    ) -> Paired:
+        """Deal rows to splits and count them.
+
+        Args:
+            rows: Tables of equal length: ``width`` at a time.
+            width: See ``rows``.
+            rule: How.
+            drops: Complete when ``rows`` has come to its end.
+            like: Materials known there go where they are there.
+        """
+        tally = self._stack.enter_context(Tally(rule, self._scratch))
+        spills = {split: tuple(self._spill() for _ in range(width)) for split in SPLITS}
+        for tables in settled(rows, rule, tally.places, self._scratch, like=like):
+            splits, keys = tally.add(*tables)
             for number, split in enumerate(SPLITS):
-                rows = np.flatnonzero(splits == number)
-                column = pa.array(keys[rows])
-                for table, spill in zip((joined.gga, joined.r2scan), spills[split], strict=True):
-                    spill.append(take(table, rows).append_column(SHARD_SCHEMA.field("subset_key"), column))
-        self._frames.close()
-        return Paired(spills=spills, tally=tally, unpaired=unpaired)
+                chosen = np.flatnonzero(splits == number)
+                column = pa.array(keys[chosen])
+                for table, spill in zip(tables, spills[split], strict=True):
+                    spill.append(take(table, chosen).append_column(SHARD_SCHEMA.field("subset_key"), column))
+        return Paired(spills=spills, tally=tally, unpaired=drops)
 
     def _add(self, table: pa.Table) -> None:
-        self._hashes.append(_hashes(table))
-        self._frames.append(table)
+        alone = pc.equal(table["pair_id"], "").to_numpy().astype(bool)
+        if not alone.any() and table.num_rows:
+            self._frames.add(table)  # as almost always
+            return
+        for collection, chosen in ((self._frames, ~alone), (self._alone, alone)):
+            if chosen.any():
+                collection.add(take(table, np.flatnonzero(chosen)))
 
     def _spill(self) -> Spill:
         return self._stack.enter_context(Spill(SHARD_SCHEMA, self._scratch))
 
-    def _repeated(self) -> set[str]:
+
+class _Collection:
+    """Frames on disk and the hashes of their ids."""
+
+    def __init__(self, rows: SortedSpill) -> None:
+        self.rows = rows
+        self._hashes: list[NDArray[np.int64]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._hashes)
+
+    def add(self, table: pa.Table) -> None:
+        """Take frames."""
+        self._hashes.append(_hashes(table))
+        self.rows.append(table)
+
+    def repeated(self) -> set[str]:
         """Every ``frame_id`` that occurs more than once: those of equal hashes are compared as texts."""
         hashes = np.sort(np.concatenate([np.empty(0, dtype=np.int64), *self._hashes]))
-        self._hashes.clear()
         suspects = np.unique(hashes[1:][hashes[1:] == hashes[:-1]])
         if len(suspects) == 0:
             return set()
         counts: Counter[str] = Counter()
-        for table in self._frames.unsorted():
+        for table in self.rows.unsorted():
             rows = np.flatnonzero(np.isin(_hashes(table), suspects))
             counts.update(table["frame_id"].take(rows).to_pylist())
         return {frame_id for frame_id, count in counts.items() if count > 1}
+
+
+def _percentiles(values: Sequence[float]) -> dict[str, float]:
+    return {str(percent): float(np.percentile(values, percent)) for percent in PERCENTILES}
 
 
 def _hashes(table: pa.Table) -> NDArray[np.int64]:
@@ -142,14 +232,18 @@ def _hashes(table: pa.Table) -> NDArray[np.int64]:
     return np.fromiter(map(hash, table["frame_id"].to_pylist()), dtype=np.int64, count=table.num_rows)
 
 
-def _batches(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
-    """At most ``BATCH_FRAMES`` frames at a time, and not many more than ``BATCH_ATOMS`` atoms."""
-    iterator = iter(frames)
-    while first := list(islice(iterator, 1)):
-        batch, atoms = first, first[0].n_atoms
-        for frame in islice(iterator, BATCH_FRAMES - 1):
-            batch.append(frame)
-            atoms += frame.n_atoms
-            if atoms >= BATCH_ATOMS:
-                break
+def _batches(items: Iterable[Frame | pa.Table]) -> Iterator[list[Frame] | pa.Table]:
+    """Tables as they are; at most ``BATCH_FRAMES`` frames at a time, and not many more than ``BATCH_ATOMS`` atoms."""
+    batch: list[Frame] = []
+    atoms = 0
+    for item in items:
+        if isinstance(item, pa.Table):
+            yield item
+            continue
+        batch.append(item)
+        atoms += item.n_atoms
+        if len(batch) == BATCH_FRAMES or atoms >= BATCH_ATOMS:
+            yield batch
+            batch, atoms = [], 0
+    if batch:
         yield batch

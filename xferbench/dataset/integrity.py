@@ -14,9 +14,10 @@ from xferbench.dataset.cache import locate
 from xferbench.dataset.facts import Places
 from xferbench.dataset.gathering import Gathering
 from xferbench.dataset.layout import (
-    CONFIGS,
     DROPS,
     MANIFEST,
+    TRAINING,
+    configurations,
     file_problems,
     integrity_error,
     read_drops,
@@ -26,8 +27,9 @@ from xferbench.dataset.layout import (
     shards,
 )
 from xferbench.dataset.opened import Dataset
-from xferbench.errors import DataError
-from xferbench.records import SPLITS, Digest
+from xferbench.errors import DataError, UsageError
+from xferbench.records import SPLITS, Digest, Geometry
+from xferbench.splits import subset_key
 from xferbench.tables import FRAME_SCHEMA, table_frames
 
 if TYPE_CHECKING:
@@ -38,7 +40,8 @@ if TYPE_CHECKING:
 
     from xferbench.dataset.gathering import Paired
     from xferbench.dataset.layout import Manifest
-    from xferbench.records import Drop
+    from xferbench.records import Drop, SplitRule
+    from xferbench.splits import Grouping
 
 
 def check(
@@ -48,6 +51,9 @@ def check(
     release: str | None = None,
     paths: Sequence[Path] = (),
     cache_dir: Path | None = None,
+    geometry: Geometry | None = None,
+    split_by: Grouping = "material",
+    hold_out: Sequence[str] = (),
 ) -> Dataset:
     """Verify a prepared data set and open it; nothing is written.
 
@@ -57,6 +63,9 @@ def check(
         release: Which one is meant, as for ``prepare``.
         paths: The files it was made from, if it was.
         cache_dir: See ``cache_directory``.
+        geometry: As for ``prepare``.
+        split_by: Which split is meant, as for ``prepare``.
+        hold_out: As for ``prepare``.
 
     Raises:
         UnknownNameError: No such data set.
@@ -64,7 +73,16 @@ def check(
         IntegrityError: It is damaged; every problem in one message.
         DataError: The directory holds another data set.
     """
-    directory = locate(name, cache_dir, release=release, paths=paths) if directory is None else directory
+    if directory is None:
+        directory = locate(
+            name,
+            cache_dir,
+            release=release,
+            paths=paths,
+            geometry=geometry,
+            split_by=split_by,
+            hold_out=hold_out,
+        )
     verify(directory)
     dataset = Dataset.open(directory)
     if dataset.name != name:
@@ -98,19 +116,24 @@ def _content_problems(directory: Path, manifest: Manifest, values: Mapping[str, 
         with Gathering() as gathering:
             problems = _rows_problem(manifest, DROPS, len(drops))
             places = Places(manifest.split_rule)
-            orders = {place: _Order() for place in product(SPLITS, CONFIGS)}
+            checks: list[_ShardCheck] = []
+            configs = configurations(manifest.files)
+            orders = {place: _Order() for place in product(SPLITS, configs)}
             for path, (config, split) in shards(manifest.files).items():
-                check = _ShardCheck(path=path, config=config, split=split, places=places)
+                check = _ShardCheck(path=path, config=config, split=split, rule=manifest.split_rule)
                 for table in read_shard(directory, path):
                     check.add(table)
-                    orders[split, config].add(table["pair_id"].to_pylist())
+                    orders[split, config].add(table[key(config, manifest.geometry)].to_pylist())
                     gathering.add_table(table.select(FRAME_SCHEMA.names))
-                problems += [*_rows_problem(manifest, path, check.rows), *check.problems()]
+                checks.append(check)
             for split in SPLITS:
-                problems += _order_problems(split, *(orders[split, config] for config in CONFIGS))
+                problems += _order_problems(split, {config: orders[split, config] for config in configs})
             paired = gathering.pair(manifest.geometry, manifest.split_rule)
+            places = Places(manifest.split_rule, (paired.training or paired).tally.places.groups)
+            for check in checks:
+                problems += [*_rows_problem(manifest, check.path, check.rows), *check.problems(places)]
             return problems + _fact_problems(paired, drops, values)
-    except DataError as error:
+    except (DataError, UsageError) as error:
         return [str(error)]
 
 
@@ -119,8 +142,8 @@ class _ShardCheck:
     """Looks at the rows of one Parquet file as they pass.
 
     Attributes:
+        materials: Those of the rows, which must be where the split rule puts them.
         strangers: Frames of another functional than the configuration's.
-        misplaced: Materials that the split rule puts elsewhere, so that no material can be in two splits.
         wrong_keys: Materials of rows with another subset key than the rule's.
         miscounted: Frames whose ``n_atoms`` is not their number of atoms.
     """
@@ -128,10 +151,10 @@ class _ShardCheck:
     path: str
     config: str
     split: str
-    places: Places
+    rule: SplitRule
     rows: int = 0
+    materials: set[str] = field(default_factory=set)
     strangers: list[str] = field(default_factory=list)
-    misplaced: set[str] = field(default_factory=set)
     wrong_keys: list[str] = field(default_factory=list)
     miscounted: list[str] = field(default_factory=list)
 
@@ -147,18 +170,20 @@ class _ShardCheck:
         counts = zip(frames, table["n_atoms"].to_pylist(), strict=True)
         self.miscounted += [frame.frame_id for frame, n_atoms in counts if frame.n_atoms != n_atoms]
         materials = [frame.material_id for frame in frames]
-        splits, keys = self.places.of(materials)
-        for material, split, key, stated in zip(
-            materials, splits.tolist(), keys.tolist(), table["subset_key"].to_pylist(), strict=True
-        ):
-            if SPLITS[split] != self.split:
-                self.misplaced.add(material)
-            if key != stated:
-                self.wrong_keys.append(material)
+        self.materials.update(materials)
+        keys = {material: subset_key(material, self.rule) for material in set(materials)}
+        stated = zip(materials, table["subset_key"].to_pylist(), strict=True)
+        self.wrong_keys += [material for material, key in stated if key != keys[material]]
 
-    def problems(self) -> list[str]:
-        """One line for each kind of problem."""
-        wrong = sorted(self.misplaced)
+    def problems(self, places: Places) -> list[str]:
+        """One line for each kind of problem.
+
+        Args:
+            places: Where materials belong, so that none can be in two splits.
+        """
+        materials = sorted(self.materials)
+        splits, _ = places.of(materials)
+        wrong = [name for name, split in zip(materials, splits.tolist(), strict=True) if SPLITS[split] != self.split]
         lines = [
             (self.strangers, "frames of another functional", "is"),
             (wrong, "materials of other splits", "is"),
@@ -197,13 +222,20 @@ def _rows_problem(manifest: Manifest, path: str, count: int) -> list[str]:
     return [] if stated == count else [f"{path} has {count} rows instead of {stated}"]
 
 
-def _order_problems(split: str, gga: _Order, r2scan: _Order) -> list[str]:
-    """Row i must be the same pair in both configurations, and rows sorted."""
+def key(config: str, geometry: Geometry) -> str:
+    """What the rows of a configuration are sorted by."""
+    return "frame_id" if config == TRAINING or geometry is Geometry.UNPAIRED else "pair_id"
+
+
+def _order_problems(split: str, orders: Mapping[str, _Order]) -> list[str]:
+    """Row i must be the same pair in both configurations of pairs, and rows sorted."""
     problems = []
-    if gga.digest.hexdigest() != r2scan.digest.hexdigest():
+    if "gga" in orders and orders["gga"].digest.hexdigest() != orders["r2scan"].digest.hexdigest():
         problems.append(f"the rows of gga and r2scan in {split} are not the same pairs in the same order")
-    if not gga.is_sorted:
-        problems.append(f"the rows of {split} are not sorted by pair_id, each once")
+    if not orders["r2scan"].is_sorted:
+        problems.append(f"the rows of {split} are not sorted by {'pair' if 'gga' in orders else 'frame'}_id, each once")
+    if TRAINING in orders and not orders[TRAINING].is_sorted:
+        problems.append(f"the rows of {TRAINING} in {split} are not sorted by frame_id, each once")
     return problems
 
 
@@ -213,5 +245,5 @@ def _fact_problems(paired: Paired, drops: Sequence[Drop], values: Mapping[str, A
     return problems + [
         f"{MANIFEST} states other {key} than the files give"
         for key, value in paired.facts(drops).items()
-        if values[key] != value
+        if values.get(key) != value
     ]

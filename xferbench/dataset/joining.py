@@ -15,8 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from xferbench.dataset.matching import matched
 from xferbench.errors import FormatError
-from xferbench.pairing import TOLERANCE, judge
+from xferbench.pairing import TOLERANCE, judge, judge_alone
 from xferbench.records import Drop, Frame, Functional, Geometry
 from xferbench.tables import FRAME_SCHEMA, frames_table, is_regular, list_lengths, table_frames, take
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from numpy.typing import NDArray
+
+    from xferbench.pairing import Match
 
     Mask = NDArray[np.bool_]
     Indices = NDArray[np.int64]
@@ -41,11 +44,13 @@ class Joined:
     Attributes:
         gga: ``FRAME_SCHEMA``, sorted by ``pair_id``.
         r2scan: Row i is the partner of row i.
+        matches: How the structures of each pair differ, where they are relaxed apart.
     """
 
     gga: pa.Table
     r2scan: pa.Table
     drops: Sequence[Drop]
+    matches: Sequence[Match] = ()
 
 
 def unjudged(frames: Sequence[Frame]) -> pa.Table:
@@ -87,20 +92,48 @@ def join(table: pa.Table, geometry: Geometry, repeated: AbstractSet[str]) -> Joi
         gga, r2scan = np.append(gga, more_gga), np.append(r2scan, more_r2scan)
         order = np.argsort(np.minimum(gga, r2scan))
         gga, r2scan = gga[order], r2scan[order]
-    return Joined(gga=take(frames, gga), r2scan=take(frames, r2scan), drops=drops)
+    if geometry is not Geometry.SAME_MATERIAL:
+        return Joined(gga=take(frames, gga), r2scan=take(frames, r2scan), drops=drops)
+    kept, partners, matches, others = matched(take(frames, gga), take(frames, r2scan))
+    drops = sorted([*drops, *others], key=lambda drop: drop.record_id)
+    return Joined(gga=kept, r2scan=partners, drops=drops, matches=matches)
+
+
+def single(table: pa.Table, repeated: AbstractSet[str]) -> tuple[pa.Table, list[Drop]]:
+    """Judge the frames of a table one by one, as standing alone.
+
+    Args:
+        table: ``UNJUDGED_SCHEMA``.
+        repeated: As for ``join``.
+
+    Returns:
+        Those of use, as ``FRAME_SCHEMA``, and what keeps each other one from it.
+    """
+    table = table.combine_chunks()
+    frames = table.select(FRAME_SCHEMA.names)
+    kept = _untouched(table, np.arange(table.num_rows), repeated) & _usable(frames)
+    kept &= _mask(pc.equal(table["functional"], Functional.R2SCAN.value))
+    doubtful = np.flatnonzero(~kept)
+    verdicts = [judge_alone(frame, repeated) for frame in _frames(take(table, doubtful))]
+    kept[doubtful] = [verdict is None for verdict in verdicts]
+    return take(frames, np.flatnonzero(kept)), [verdict for verdict in verdicts if verdict is not None]
 
 
 def certainly_pairs(gga: pa.Table, r2scan: pa.Table, geometry: Geometry) -> Mask:
-    """Which rows are pairs beyond doubt; the others may be.
+    """Which rows are pairs beyond doubt, phases aside (``matching``); the others may be.
 
     Args:
         gga: ``FRAME_SCHEMA``, one frame per ``pair_id``.
         r2scan: Row i has the ``pair_id`` of row i of ``gga``.
         geometry: See ``pairing.pair``.
     """
+    if geometry is Geometry.ENERGIES_ONLY:  # frames of another make, and few of them
+        return np.zeros(gga.num_rows, dtype=bool)
     certain: Mask = _usable(gga) & _usable(r2scan) & _mask(pc.equal(gga["material_id"], r2scan["material_id"]))
     if geometry is Geometry.SAME_GEOMETRY:
         certain &= list_lengths(_column(gga, "numbers")) == list_lengths(_column(r2scan, "numbers"))
+        if certain.all():  # as nearly always: nothing to copy
+            return _same_geometry(gga, r2scan)
         rows = np.flatnonzero(certain)
         certain[rows] = _same_geometry(take(gga, rows), take(r2scan, rows))
     return certain

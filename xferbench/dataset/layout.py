@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping  # noqa: TC003 - schema.parse reads the annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,10 +22,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the directory's format."""
 
 CONFIGS = ("gga", "r2scan")
+"""Of a data set of pairs."""
+
+TRAINING = "r2scan-frames"
+"""A further one, for training: every r2SCAN frame of the source, those in pairs included."""
+
 CARD = "README.md"
 MANIFEST = "manifest.json"
 DROPS = "drops.jsonl"
@@ -36,26 +42,40 @@ def shard(config: str, split: str, index: int = 0, count: int = 1) -> str:
     return f"data/{config}/{split}-{index:05d}-of-{count:05d}.parquet"
 
 
-SHARD_PATTERN = re.compile(rf"data/({'|'.join(CONFIGS)})/({'|'.join(SPLITS)})-(\d{{5}})-of-(\d{{5}})\.parquet")
+SHARD_PATTERN = re.compile(
+    rf"data/({'|'.join((*CONFIGS, TRAINING))})/({'|'.join(SPLITS)})-(\d{{5}})-of-(\d{{5}})\.parquet"
+)
+
+
+def configurations(stated: Iterable[str]) -> tuple[str, ...]:
+    """The configurations of a data set, given the files that its manifest states: of pairs if any file of GGA frames is there."""
+    found = {match[1] for match in map(SHARD_PATTERN.fullmatch, stated) if match is not None}
+    if found == {"r2scan"}:
+        return ("r2scan",)
+    return (*CONFIGS, *({TRAINING} & found))
 
 
 def shards(stated: Iterable[str]) -> dict[str, tuple[str, str]]:
     """The Parquet files that a data set must have, given those that its manifest states.
 
-    A split has equally many shards in both configurations, at least one: as many as the names say.
+    A split has equally many shards in both configurations of pairs, at least one: as many as the names say.
 
     Returns:
         Path -> configuration and split, in the order of the rows.
     """
-    counts = dict.fromkeys(SPLITS, 1)
-    for match in map(SHARD_PATTERN.fullmatch, stated):
+    files = tuple(stated)
+    counts: Counter[tuple[bool, str]] = Counter()
+    for match in map(SHARD_PATTERN.fullmatch, files):
         if match is not None:
-            counts[match[2]] = max(counts[match[2]], int(match[4]))
-    return {
-        shard(config, split, index, counts[split]): (config, split)
-        for config in CONFIGS
+            key = match[1] == TRAINING, match[2]
+            counts[key] = max(counts[key], int(match[4]))
+    sizes = [
+        (config, split, max(counts[config == TRAINING, split], 1))
+        for config in configurations(files)
         for split in SPLITS
-        for index in range(counts[split])
+    ]
+    return {
+        shard(config, split, index, count): (config, split) for config, split, count in sizes for index in range(count)
     }
 
 
@@ -78,10 +98,20 @@ class FileFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamFile:
+    """A file that the data set was made from."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SplitFacts:
     """What is in a split.
 
     Attributes:
+        pairs: Rows: frames, where there are no pairs.
         uncovered_elements: Symbols that train does not contain.
     """
 
@@ -89,6 +119,34 @@ class SplitFacts:
     materials: int
     elements: tuple[str, ...]
     uncovered_elements: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupFacts:
+    """What materials were dealt as.
+
+    Attributes:
+        count: Groups; the materials themselves if nothing else was asked for.
+        held_out: Groups that are in test for a held-out element.
+        unknown_materials: Materials without a label of their own, which are one group.
+    """
+
+    count: int
+    held_out: int
+    unknown_materials: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HygieneFacts:
+    """What is peculiar in a split.
+
+    Attributes:
+        clean: Pairs without any flag of ``hygiene.UNCLEAN``.
+        flags: Each of ``hygiene.FLAGS`` -> pairs that have it.
+    """
+
+    clean: int
+    flags: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +159,15 @@ class SubsetFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TrainingFacts:
+    """What is in the configuration ``TRAINING``; as the keys of the same name of the manifest."""
+
+    fingerprint: str
+    splits: Mapping[str, SplitFacts]
+    labels: Mapping[str, Mapping[str, int]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Manifest:
     """The schema of ``manifest.json``.
 
@@ -110,6 +177,10 @@ class Manifest:
         libraries: Name -> version that wrote the files; ``None`` if it was not installed as a package.
         subsets: Percent of the training materials -> counts.
         sha256: Of the manifest itself without this key.
+        synthetic: Whether the labels are a model's; absent from the file if they are not.
+        training: Of further frames; absent from the file if there are none.
+        upstream: Files that the frames were read from; absent from the file if there are none.
+        phases: Of pairs of one material: ``volume_change`` and ``rms`` -> 5th, 50th and 95th percentile.
     """
 
     schema: int
@@ -122,12 +193,18 @@ class Manifest:
     split_rule: SplitRule
     fingerprint: str
     splits: Mapping[str, SplitFacts]
+    groups: GroupFacts
+    hygiene: Mapping[str, HygieneFacts]
     subsets: Mapping[str, SubsetFacts]
     drops: Mapping[str, int]
     labels: Mapping[str, Mapping[str, int]]
     files: Mapping[str, FileFacts]
     libraries: Mapping[str, str | None]
     sha256: str
+    synthetic: bool = False
+    training: TrainingFacts | None = None
+    phases: Mapping[str, Mapping[str, float]] | None = None
+    upstream: tuple[UpstreamFile, ...] = ()
 
 
 def seal(manifest: Mapping[str, Any]) -> dict[str, Any]:

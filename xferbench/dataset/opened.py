@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from xferbench.dataset.flagging import pair_flags
 from xferbench.dataset.layout import (
     CONFIGS,
     SHARD_SCHEMA,
+    configurations,
     file_problems,
     integrity_error,
     read_manifest,
     read_shard,
     shards,
 )
+from xferbench.errors import DataError, UsageError
 from xferbench.records import SPLITS, Geometry, Pair
 from xferbench.registry import check_name
 from xferbench.tables import table_frames
@@ -55,7 +58,7 @@ class Dataset:
         splits = {
             material: split
             for path, (config, split) in shards(manifest.files).items()
-            if config == "r2scan"
+            if config != "gga"
             for table in read_shard(directory, path, ["material_id"])
             for material in table["material_id"].unique().to_pylist()
         }
@@ -76,15 +79,50 @@ class Dataset:
         """Digest of every structure, label and split."""
         return str(self.manifest["fingerprint"])
 
+    @property
+    def geometry(self) -> Geometry:
+        """What the two frames of a pair share, if there are pairs."""
+        return Geometry(self.manifest["geometry"])
+
+    @property
+    def configs(self) -> tuple[str, ...]:
+        """What ``frames`` can be asked for: ``gga`` and ``r2scan``, and ``r2scan-frames`` if there are more for training."""
+        return configurations(self.manifest["files"])
+
+    def check_pairs(self) -> None:
+        """Refuse what compares functionals.
+
+        Raises:
+            DataError: There are no pairs.
+        """
+        if self.geometry is Geometry.UNPAIRED:
+            raise DataError(
+                f"data set {self.name} has r2SCAN frames and no GGA partners, so nothing can be compared on it; it is good for "
+                "training and for `xferbench refs fit --functional r2SCAN`"
+            )
+
+    def check_structures(self) -> None:
+        """Refuse what needs to know where the atoms are.
+
+        Raises:
+            DataError: There are energies only.
+        """
+        if self.geometry is Geometry.ENERGIES_ONLY:
+            raise DataError(
+                f"data set {self.name} has energies and no structures, so no potential can be run on it; it is good for "
+                "`xferbench refs fit`, `refs compare` and `analyze`"
+            )
+
     def frames(self, family: str, split: str | None = None) -> list[Frame]:
         """Frames of one functional family, sorted by ``pair_id`` within a split. Of a large data set, see ``iter_frames``.
 
         Args:
-            family: ``gga`` or ``r2scan``.
+            family: One of ``configs``.
             split: One split; all of them, train first, if not given.
 
         Raises:
             UnknownNameError: No such family or split.
+            DataError: GGA frames are asked for where there are none.
         """
         return list(self.iter_frames(family, split))
 
@@ -95,6 +133,46 @@ class Dataset:
             UnknownNameError: No such split.
         """
         return list(self.iter_pairs(split))
+
+    def flags(self, split: str | None = None) -> dict[str, frozenset[str]]:
+        """Pair id -> flags of ``hygiene`` that it has, in the order of ``pairs``; the manifest states their counts.
+
+        Raises:
+            UnknownNameError: No such split.
+            DataError: There are no pairs.
+        """
+        return pair_flags(self, split)
+
+    def iter_subset(self, fraction: float) -> Iterator[Pair]:
+        """The pairs of a nested part of the training materials; each smaller part lies inside every larger one.
+
+        Args:
+            fraction: Of the materials, in (0, 1]; it holds on average, and the manifest states the counts for
+                ``splits.SUBSET_PERCENTS``.
+
+        Raises:
+            UsageError: The fraction is not in (0, 1].
+            DataError: There are no pairs.
+        """
+        if not 0 < fraction <= 1:
+            raise UsageError(f"a training subset is a fraction above 0 and at most 1, not {fraction:g}")
+        columns = ["material_id", "subset_key"]
+        chosen = {
+            material
+            for table in self.tables("r2scan", "train", columns)
+            for material, key in zip(*(table[name].to_pylist() for name in columns), strict=True)
+            if fraction == 1 or key < fraction
+        }
+        return (pair for pair in self.iter_pairs("train") if pair.material_id in chosen)
+
+    def subset(self, fraction: float) -> list[Pair]:
+        """What ``iter_subset`` returns, as a list.
+
+        Raises:
+            UsageError: The fraction is not in (0, 1].
+            DataError: There are no pairs.
+        """
+        return list(self.iter_subset(fraction))
 
     def iter_frames(self, family: str, split: str | None = None) -> Iterator[Frame]:
         """What ``frames`` returns, one by one, with one row group in memory at a time.
@@ -109,8 +187,10 @@ class Dataset:
 
         Raises:
             UnknownNameError: No such split.
+            DataError: There are no pairs.
         """
-        geometry = Geometry(self.manifest["geometry"])
+        self.check_pairs()
+        geometry = self.geometry
         families = (self.iter_frames(config, split) for config in CONFIGS)
         return (Pair(gga=gga, r2scan=r2scan, geometry=geometry) for gga, r2scan in zip(*families, strict=True))
 
@@ -118,14 +198,17 @@ class Dataset:
         """The rows of ``frames`` as tables, one row group in memory at a time.
 
         Args:
-            family: ``gga`` or ``r2scan``.
+            family: One of ``configs``.
             split: One split; all of them, train first, if not given.
             columns: Some of the columns; all of them, ``FRAME_SCHEMA`` and ``subset_key``, if not given.
 
         Raises:
             UnknownNameError: No such family, split or column.
+            DataError: GGA frames are asked for where there are none.
         """
-        check_name("family", family, CONFIGS)
+        if family == "gga":
+            self.check_pairs()
+        check_name("family", family, self.configs)
         chosen = SPLITS if split is None else (check_name("split", split, SPLITS),)
         for name in columns or ():
             check_name("column", name, SHARD_SCHEMA.names)
@@ -140,13 +223,17 @@ class Dataset:
 def summary(dataset: Dataset) -> str:
     """A data set in a few lines of text."""
     manifest = dataset.manifest
+    what = "frames" if dataset.geometry is Geometry.UNPAIRED else "pairs"
     lines = [f"{dataset.name} {dataset.version}: {manifest['title']} ({manifest['geometry']})"]
     for split in SPLITS:
         facts = manifest["splits"][split]
         uncovered = ", ".join(facts["uncovered_elements"])
         lines.append(
-            f"  {split:5s} {facts['pairs']:7d} pairs of {facts['materials']} materials, {len(facts['elements'])} elements"
+            f"  {split:5s} {facts['pairs']:7d} {what} of {facts['materials']} materials, {len(facts['elements'])} elements"
             + (f", not in train: {uncovered}" if uncovered else "")
         )
+    if "training" in manifest:
+        counts = ", ".join(f"{split} {manifest['training']['splits'][split]['pairs']}" for split in SPLITS)
+        lines.append(f"  all r2SCAN frames, for training: {counts}")
     drops = ", ".join(f"{count} {reason}" for reason, count in manifest["drops"].items())
     return "\n".join([*lines, f"  left out: {drops or 'nothing'}", f"  {dataset.fingerprint}"])

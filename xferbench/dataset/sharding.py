@@ -6,6 +6,7 @@ Both configurations are cut at the same rows.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from xferbench.storage import disk_errors
 from xferbench.tables import TableWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -33,13 +34,16 @@ SHARD_ATOMS = 1 << 21
 """A shard ends with the row group that reaches one of these."""
 
 
-def write_shards(directory: Path, split: str, tables: Iterable[Tables]) -> dict[str, int]:
-    """Write the shards of one split in both configurations, at least one each.
+def write_shards(
+    directory: Path, split: str, tables: Iterable[Tables], configs: Sequence[str] = CONFIGS
+) -> dict[str, int]:
+    """Write the shards of one split in one or several configurations, at least one each.
 
     Args:
         directory: A new directory.
         split: Train, val or test.
-        tables: Rows of GGA frames and of their partners, ``SHARD_SCHEMA``.
+        tables: Rows of GGA frames and of their partners, ``SHARD_SCHEMA``; or one table for each of ``configs``.
+        configs: Of the tables.
 
     Returns:
         Path within the directory -> rows.
@@ -50,15 +54,15 @@ def write_shards(directory: Path, split: str, tables: Iterable[Tables]) -> dict[
     rows: list[int] = []
     atoms = SHARD_ATOMS  # the first row group opens the first shard
     writers: list[TableWriter] = []
+    threads = ThreadPoolExecutor(len(configs))  # compression is most of the work, and needs no Python
     try:
-        for group in _row_groups(tables):
+        for group in _row_groups(tables, len(configs)):
             if atoms >= SHARD_ATOMS or rows[-1] >= SHARD_ROWS:
                 _close(writers)
-                writers = [_writer(directory, config, split, len(rows)) for config in CONFIGS]
+                writers = [_writer(directory, config, split, len(rows)) for config in configs]
                 atoms = 0
                 rows.append(0)
-            for writer, table in zip(writers, group, strict=True):
-                writer.write(table)
+            list(threads.map(TableWriter.write, writers, group))
             rows[-1] += group[-1].num_rows
             atoms += int(_atoms(group[-1]).sum())
         _close(writers)
@@ -66,12 +70,14 @@ def write_shards(directory: Path, split: str, tables: Iterable[Tables]) -> dict[
         for writer in writers:
             writer.abandon()
         raise
-    return _named(directory, split, rows)
+    finally:
+        threads.shutdown()
+    return _named(directory, split, rows, configs)
 
 
-def _row_groups(tables: Iterable[Tables]) -> Iterator[Tables]:
-    """Cut rows into row groups; without rows, one empty group."""
-    kept: Tables = tuple(SHARD_SCHEMA.empty_table() for _ in CONFIGS)
+def _row_groups(tables: Iterable[Tables], width: int) -> Iterator[Tables]:
+    """Cut rows into row groups of ``width`` tables; without rows, one empty group."""
+    kept: Tables = tuple(SHARD_SCHEMA.empty_table() for _ in range(width))
     empty = True
     for more in tables:
         kept = tuple(pa.concat_tables([old, new]) for old, new in zip(kept, more, strict=True))
@@ -113,10 +119,10 @@ def _close(writers: list[TableWriter]) -> None:
         writer.close()
 
 
-def _named(directory: Path, split: str, rows: list[int]) -> dict[str, int]:
+def _named(directory: Path, split: str, rows: list[int], configs: Sequence[str]) -> dict[str, int]:
     """Give the shards their names, which say how many there are."""
     named = {}
-    for config in CONFIGS:
+    for config in configs:
         for index, count in enumerate(rows):
             path = shard(config, split, index, len(rows))
             with disk_errors("write", directory / path):

@@ -95,8 +95,11 @@ def load(
     release = check_release("dimers", version, RELEASES)
     files = local_files(paths, _is_ours, "diatomics-dft.json.gz") if paths else []
 
+    def upstream() -> Sequence[Path]:
+        return files or [download.fetch(FILE, cache_dir, offline=offline)]
+
     def read() -> Iterator[Frame | Drop]:
-        for path in files or [download.fetch(FILE, cache_dir, offline=offline)]:
+        for path in upstream():
             yield from _read(path)
 
     stream = FrameStream(read=read)
@@ -111,6 +114,7 @@ def load(
         split=SPLIT,
         frames=stream,
         drops=stream.drops,
+        upstream=upstream,
     )
 
 

@@ -37,7 +37,7 @@ import numpy as np
 from xferbench import download
 from xferbench.download import RemoteFile
 from xferbench.records import Frame, Functional, Geometry, SourceDataset, SplitRule
-from xferbench.sources.documents import documents
+from xferbench.sources.parallel import read_all
 from xferbench.sources.reading import (
     INCONSISTENT,
     UNKNOWN_FUNCTIONAL,
@@ -57,9 +57,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    import pyarrow as pa
     from numpy.typing import NDArray
 
     from xferbench.records import Drop
+    from xferbench.sources.documents import Document
 
 RELEASES = ("2025.1", "2025.2")
 HUGGING_FACE = "https://huggingface.co/datasets/materialyze/matpes/resolve/main"
@@ -114,9 +116,13 @@ def load(
     if version is not None and any(version in path.name for path in files):
         files = [path for path in files if version in path.name]
 
-    def read() -> Iterator[Frame | Drop]:
-        found = files or [download.fetch(file, cache_dir, offline=offline) for file in remote_files(release)]
-        return checked(item for path in found for item in _read(path))
+    def upstream() -> Sequence[Path]:
+        return files or [download.fetch(file, cache_dir, offline=offline) for file in remote_files(release)]
+
+    def read() -> Iterator[Frame | Drop | pa.Table]:
+        from xferbench.sources.matpes_tables import read as read_file  # which needs this module
+
+        return checked(read_all(upstream(), read_file))
 
     stream = FrameStream(read=read)
     return SourceDataset(
@@ -130,6 +136,7 @@ def load(
         split=SPLIT,
         frames=stream,
         drops=stream.drops,
+        upstream=upstream,
     )
 
 
@@ -147,14 +154,13 @@ def _is_ours(name: str) -> bool:
     return LOCAL.fullmatch(name) is not None and not any(part in name for part in NOT_FRAMES)
 
 
-def _read(path: Path) -> Iterator[Frame | Drop]:
-    """One frame or one drop for each document of a file."""
-    for document in documents(path):
-        try:
-            yield frame(document.value)
-        except Unusable as problem:
-            name = document.value.get("matpes_id") or f"{path.name}#{document.key}"
-            yield problem.drop(f"{name}-{document.value.get('functional')}")
+def judged(document: Document, path: Path) -> Frame | Drop:
+    """What becomes of a document of a file."""
+    try:
+        return frame(document.value)
+    except Unusable as problem:
+        name = document.value.get("matpes_id") or f"{path.name}#{document.key}"
+        return problem.drop(f"{name}-{document.value.get('functional')}")
 
 
 def frame(document: Mapping[str, Any]) -> Frame:

@@ -9,8 +9,9 @@ when the files are fetched.
 
 MP-r2SCAN has no GGA labels. The GGA side is MPtrj's relaxation of the same Materials Project id, so a pair is
 ``same_material``: each side is the last frame of its own relaxation, with its own lattice and coordinates, and errors on
-the two sides are comparable, while labels are not atom by atom. All other frames of a relaxation are counted as
-``other_frames``, one line for each material and side. Corrected and uncorrected GGA energies are kept apart: ``energy`` is
+the two sides are comparable, while labels are not atom by atom. Pairs that relaxed to different phases are dropped. All frames
+of MP-r2SCAN, the last ones among them, are kept for training, in the split of their material: that is the seed paper's data
+set. The other frames of MPtrj are counted as ``other_frames``, one line for each material. Corrected and uncorrected GGA energies are kept apart: ``energy`` is
 uncorrected, and ``correction`` is what MP2020 adds.
 """
 
@@ -22,6 +23,7 @@ from xferbench import download
 from xferbench.errors import DataError
 from xferbench.records import Functional, Geometry, SourceDataset, SplitRule
 from xferbench.sources import mptrj
+from xferbench.sources.parallel import read_all
 from xferbench.sources.stream import FrameStream, check_release, local_files, local_version
 
 if TYPE_CHECKING:
@@ -53,7 +55,8 @@ CITATION = """@article{huang2025cross,
   year = {2023}
 }"""
 CARD = """The end points of relaxations of the Materials Project: r²SCAN from MP-r2SCAN, PBE or PBE+U from MPtrj, joined by
-Materials Project id. Each side has the geometry of its own functional. `energy` is uncorrected; the MP2020 correction of the
+Materials Project id. Each side has the geometry of its own functional. The configuration `r2scan-frames` has every frame of
+MP-r2SCAN, split by material at 8:1:1, for training. `energy` is uncorrected; the MP2020 correction of the
 GGA side is in `correction`. Which GGA frames used a Hubbard U follows from the composition by the rule of the Materials
 Project's input sets: the files do not say. The licence of MP-r2SCAN is the one on its figshare page, 28245650; MPtrj is MIT over
 data of the Materials Project, CC BY 4.0."""
@@ -66,7 +69,7 @@ def load(
     cache_dir: Path | None = None,
     offline: bool = False,
 ) -> SourceDataset:
-    """The pairs of relaxed states. Nothing is fetched or read before the first frame is asked for.
+    """The pairs of relaxed states, and all r2SCAN frames for training. Nothing is fetched or read before the first frame is asked for.
 
     Args:
         version: Of the figshare article of MP-r2SCAN.
@@ -84,12 +87,14 @@ def load(
     for path in files:
         _is_r2scan(path)
 
-    def read() -> Iterator[Frame | Drop]:
-        found = files or [
+    def upstream() -> Sequence[Path]:
+        return files or [
             *download.fetch_article(ARTICLE, "mp-r2scan", _is_ours, cache_dir, offline=offline),
             *download.fetch_article(mptrj.ARTICLE, "mptrj", mptrj.FILE.__eq__, cache_dir, offline=offline),
         ]
-        return (item for path in found for item in _read(path))
+
+    def read() -> Iterator[Frame | Drop]:
+        return read_all(upstream(), _read)
 
     stream = FrameStream(read=read)
     return SourceDataset(
@@ -103,6 +108,7 @@ def load(
         split=SPLIT,
         frames=stream,
         drops=stream.drops,
+        upstream=upstream,
     )
 
 
@@ -119,4 +125,6 @@ def _is_r2scan(path: Path) -> bool:
 
 
 def _read(path: Path) -> Iterator[Frame | Drop]:
-    return mptrj.read_relaxed(path, lambda _: Functional.R2SCAN) if _is_r2scan(path) else mptrj.read(path)
+    if _is_r2scan(path):
+        return mptrj.read_relaxed(path, lambda _: Functional.R2SCAN, every=True)
+    return mptrj.read(path)

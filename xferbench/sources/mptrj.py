@@ -30,6 +30,7 @@ As a data set of pairs it serves ``mp_r2scan``.
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from xferbench.records import Drop, Frame, Functional
@@ -80,12 +81,15 @@ def hubbard(numbers: NDArray[Any]) -> Functional:
     return Functional.PBE_U if present & HUBBARD_METALS and present & HUBBARD_ANIONS else Functional.PBE
 
 
-def read_relaxed(path: Path, functional: Callable[[NDArray[Any]], Functional]) -> Iterator[Frame | Drop]:
+def read_relaxed(
+    path: Path, functional: Callable[[NDArray[Any]], Functional], *, every: bool = False
+) -> Iterator[Frame | Drop]:
     """Read a file of this layout, whatever the functional of its labels.
 
     Args:
         path: The file.
         functional: Of a frame with these atomic numbers.
+        every: Also give all frames of each relaxation, the last one among them, as standing alone.
 
     Raises:
         IntegrityError: The file is truncated or damaged.
@@ -96,6 +100,8 @@ def read_relaxed(path: Path, functional: Callable[[NDArray[Any]], Functional]) -
     for i, document in enumerate(documents(path)):
         if i < CHECKED:
             _check_units(document.key, document.value, functional, check)
+        if every:
+            yield from _alone(document.key, document.value, functional, path)
         name = f"{document.key}@{path.name}"
         try:
             frame_id, record = last_frame(document.value)
@@ -104,9 +110,20 @@ def read_relaxed(path: Path, functional: Callable[[NDArray[Any]], Functional]) -
             yield problem.drop(name)
             continue
         others = len(document.value) - 1
-        if others:
+        if others and not every:
             yield Drop(record_id=name, reason=OTHER_FRAMES, detail=f"{others} besides {frame_id}")
     conclude(path.name, check)
+
+
+def _alone(
+    material: str, frames: Mapping[str, Any], functional: Callable[[NDArray[Any]], Functional], path: Path
+) -> Iterator[Frame | Drop]:
+    """All frames of a material, without partners."""
+    for frame_id in frames:
+        try:
+            yield replace(frame(material, frame_id, mapping(frames, frame_id), functional), pair_id="")
+        except Unusable as problem:
+            yield problem.drop(f"{material}/{frame_id}@{path.name}")
 
 
 def _check_units(

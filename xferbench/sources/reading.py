@@ -30,6 +30,9 @@ INCONSISTENT = "inconsistent"
 UNKNOWN_FUNCTIONAL = "unknown_functional"
 CALCULATION_FAILED = "calculation_failed"
 OTHER_FRAMES = "other_frames"
+NON_COMMERCIAL = "non_commercial"
+REPEATED_RECORD = "repeated_record"
+AMBIGUOUS_MATCH = "ambiguous_match"
 
 REASONS = {
     MISSING_FIELD: "a record without one of the fields that every frame needs",
@@ -40,6 +43,9 @@ REASONS = {
     UNKNOWN_FUNCTIONAL: "labels of a functional that is not part of the data set",
     CALCULATION_FAILED: "the source holds a placeholder instead of a result",
     OTHER_FRAMES: "frames of a relaxation other than its last; the detail has their number",
+    NON_COMMERCIAL: "a licence that forbids commercial use",
+    REPEATED_RECORD: "the same record again, word for word",
+    AMBIGUOUS_MATCH: "joined by structure, and several frames of one functional have that structure",
 }
 """Why a source drops a record, besides the reasons of ``pairing``: reason -> what it means."""
 

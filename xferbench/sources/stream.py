@@ -6,15 +6,18 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from xferbench.errors import DataError, UsageError
 from xferbench.records import Drop, Frame
 from xferbench.storage import disk_errors, sha256
+from xferbench.tables import table_frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    Items = Iterable[Frame | Drop]
+    Items = Iterable[Frame | Drop | pa.Table]
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -25,7 +28,7 @@ class FrameStream:
     iterated again, and then reads again.
 
     Attributes:
-        read: Called once per iteration.
+        read: Called once per iteration; a source that is fast gives tables of ``FRAME_SCHEMA`` instead of frames.
         drops: Complete when an iteration has come to its end.
     """
 
@@ -33,7 +36,15 @@ class FrameStream:
     drops: list[Drop] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[Frame]:
-        """Read from the start."""
+        """Read from the start, frame by frame."""
+        for item in self.items():
+            if isinstance(item, pa.Table):
+                yield from table_frames(item)
+            else:
+                yield item
+
+    def items(self) -> Iterator[Frame | pa.Table]:
+        """Read from the start, tables as they come."""
         self.drops.clear()
         for item in self.read():
             if isinstance(item, Drop):

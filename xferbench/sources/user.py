@@ -1,25 +1,30 @@
-"""Your own pairs: extended XYZ, any format ASE reads, or Parquet.
+"""Your own pairs: extended XYZ, any format ASE reads, or Parquet. ``hub`` reads the Parquet of a data set on the Hub likewise.
 
 Two files, or one that holds both functionals. What a frame is comes from, in this order:
 
 | what | extended XYZ and ASE | Parquet |
 |---|---|---|
 | functional | ``functional`` in ``info``, else ``FUNCTIONAL=FILE`` on the command line | column ``functional``, else the same |
-| pair | ``pair_id`` in ``info``, else the structure itself | column ``pair_id``, else the structure itself |
+| pair | ``pair_id`` in ``info``, else see below | column ``pair_id``, else see below |
 | material | ``material_id`` in ``info``, else the reduced formula | column ``material_id``, else the reduced formula |
 | labels | the calculator's results, else ``REF_energy``, ``REF_forces``, ``REF_stress`` as MACE writes them | columns ``energy``, ``forces``, ``stress``, ``magmoms`` |
 | correction | ``correction`` in ``info`` | column ``correction`` |
 
 Units and signs are ASE's, which are those of the package: eV, eV/Å, eV/Å³ with tension positive, µB. They are checked as
-far as the data allow (``work``). Without ``pair_id``, two frames are a pair if species, lattice and coordinates agree to
-1e-4 Å; two that lie on either side of a rounding edge are missed, and counted as ``no_partner``. The Parquet columns are
-those of a prepared data set; ``numbers``, ``positions``, ``cell`` and ``energy`` must be there.
+far as the data allow (``work``).
+
+The two frames of a pair have the same geometry, unless ``same_material`` is declared. Without any ``pair_id``, frames of the
+same geometry are joined by structure (``same_structure``): species in order, lattice and coordinates within the tolerance of
+``pairing``, 1e-6 Å, whole lattice vectors aside. Frames of the same material are joined by ``material_id``, which they must
+have. The Parquet columns are those of a prepared data set; ``numbers``, ``positions``, ``cell`` and ``energy`` must be there.
 """
 
 from __future__ import annotations
 
-import hashlib
+import json
+from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +42,8 @@ from xferbench.sources.reading import (
     field,
     number,
 )
+from xferbench.sources.rows import rows
+from xferbench.sources.same_structure import joined
 from xferbench.sources.stream import FrameStream, local_files, local_version
 from xferbench.sources.work import checked
 from xferbench.storage import disk_errors
@@ -45,6 +52,7 @@ from xferbench.units import voigt_to_matrix
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    import pyarrow as pa
     from ase import Atoms
     from numpy.typing import NDArray
 
@@ -60,33 +68,38 @@ SPELLINGS = {
     "r²scan": Functional.R2SCAN,
 }
 HEAVIEST = 118
-PLACE = 1e-4
-"""Å to which coordinates are rounded when frames are joined by structure."""
+COLUMNS = ("numbers", "positions", "cell", "energy")
+"""Of Parquet, that must be there."""
 
 SPLIT = SplitRule(salt="user", fractions=(0.8, 0.1, 0.1), group="material_id of the files, else reduced formula")
 CARD = """Files of a user, read as they are: energies in eV, forces in eV/Å, stress in eV/Å³ with tension positive, moments in
 µB. Nothing more is known of how they were computed."""
 
 
-def load_extxyz(*, paths: Sequence[Path] = ()) -> SourceDataset:
+def load_extxyz(*, paths: Sequence[Path] = (), geometry: Geometry | None = None) -> SourceDataset:
     """Your own pairs in extended XYZ: two files, or one with a functional column."""
-    return _load("extxyz", paths, (".xyz", ".extxyz"), partial(_ase_records, kind="extxyz"))
+    return _load("extxyz", paths, geometry, (".xyz", ".extxyz"), partial(_ase_records, kind="extxyz"))
 
 
-def load_ase(*, paths: Sequence[Path] = ()) -> SourceDataset:
+def load_ase(*, paths: Sequence[Path] = (), geometry: Geometry | None = None) -> SourceDataset:
     """Your own pairs in any format that ASE reads: trajectories, databases, outputs of DFT codes."""
-    return _load("ase", paths, (".traj", ".db", ".json", ".xml", ".xyz", ".extxyz"), partial(_ase_records, kind=None))
+    suffixes = (".traj", ".db", ".json", ".xml", ".xyz", ".extxyz")
+    return _load("ase", paths, geometry, suffixes, partial(_ase_records, kind=None))
 
 
-def load_parquet(*, paths: Sequence[Path] = ()) -> SourceDataset:
+def load_parquet(*, paths: Sequence[Path] = (), geometry: Geometry | None = None) -> SourceDataset:
     """Your own pairs in Parquet, with the columns of a prepared data set."""
-    return _load("parquet", paths, (".parquet", ".pq"), _parquet_records)
+    return _load("parquet", paths, geometry, (".parquet", ".pq"), partial(rows, needed=COLUMNS))
 
 
 def _load(
-    name: str, paths: Sequence[Path], suffixes: tuple[str, ...], records: Callable[[Path], Iterator[Record]]
+    name: str,
+    paths: Sequence[Path],
+    geometry: Geometry | None,
+    suffixes: tuple[str, ...],
+    records: Callable[[Path], Iterator[Record]],
 ) -> SourceDataset:
-    """A data set of local files; without any it can be named but not read.
+    """A data set of local files.
 
     Raises:
         UsageError: A functional is unknown.
@@ -94,35 +107,94 @@ def _load(
         StorageError: A path cannot be read.
     """
     files = [
-        (file, functional)
-        for functional, path in map(_declared, paths)
+        UserFile(path=file, functional=functional, place=file.name)
+        for functional, path in map(declared, paths)
         for file in local_files([path], lambda item: item.endswith(suffixes), f"files ending in {', '.join(suffixes)}")
     ]
+    return dataset(name, files, geometry, records)
 
-    def read() -> Iterator[Frame | Drop]:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserFile:
+    """A file of a user.
+
+    Attributes:
+        functional: Of all its frames; of those that do not say, nothing else is known.
+        place: What it is called in ids and reasons.
+    """
+
+    path: Path
+    functional: Functional | None
+    place: str
+
+
+def dataset(
+    name: str, files: Sequence[UserFile], geometry: Geometry | None, records: Callable[[Path], Iterator[Record]]
+) -> SourceDataset:
+    """A data set of a user's files; without any it can be named but not read.
+
+    Args:
+        name: Of the source.
+        files: Its files.
+        geometry: What the two frames of a pair share; the same geometry if not given.
+        records: Reads a file.
+
+    Raises:
+        StorageError: A file cannot be read.
+    """
+    shared = geometry or Geometry.SAME_GEOMETRY
+
+    def frames() -> Iterator[Frame | Drop]:
+        return (item for file in files for item in _frames(file, shared, records))
+
+    def read() -> Iterator[Frame | Drop | pa.Table]:
         if not files:
             raise UsageError(
                 f"data set {name!r} is made from your files; give them with --from PATH or --from FUNCTIONAL=PATH"
             )
-        return checked(item for path, functional in files for item in _frames(path, functional, records))
+        return checked(_paired(frames, shared))
 
     stream = FrameStream(read=read)
+    mark = "" if shared is Geometry.SAME_GEOMETRY else f"+{shared.value.replace('_', '-')}"
     return SourceDataset(
         name=name,
-        version=local_version(path for path, _ in files) if files else "local",
-        title=f"Local pairs from {', '.join(path.name for path, _ in files) or 'your own files'}",
+        version=f"{local_version(file.path for file in files)}{mark}" if files else "local",
+        title=f"Local pairs from {', '.join(file.place for file in files) or 'your own files'}",
         licence="unknown",
         citation="none",
         card=CARD,
-        geometry=Geometry.SAME_GEOMETRY,
+        geometry=shared,
         split=SPLIT,
         frames=stream,
         drops=stream.drops,
     )
 
 
-def _declared(path: Path) -> tuple[Functional | None, Path]:
-    """``PBE=file`` -> the functional and the path."""
+def _paired(frames: Callable[[], Iterator[Frame | Drop]], geometry: Geometry) -> Iterator[Frame | Drop]:
+    """Frames with a ``pair_id``: their own, or that of their structure if the first frame has none either."""
+    items = frames()
+    head: list[Frame | Drop] = []
+    for item in items:
+        head.append(item)
+        if isinstance(item, Frame):
+            break
+    if not head or isinstance(head[-1], Drop) or head[-1].pair_id or geometry is Geometry.SAME_MATERIAL:
+        return (_labelled(item) for item in chain(head, items))
+    return joined(frames)
+
+
+def _labelled(item: Frame | Drop) -> Frame | Drop:
+    if isinstance(item, Drop) or item.pair_id:
+        return item
+    return Drop(record_id=item.frame_id, reason=MISSING_FIELD, detail="pair_id, which the first frame has")
+
+
+def declared(path: Path) -> tuple[Functional | None, Path]:
+    """``PBE=file`` -> the functional and the path.
+
+    Raises:
+        UsageError: A functional is unknown.
+    """
     before, mark, after = str(path).partition("=")
     if not mark or "/" in before or path.exists():
         return None, path
@@ -133,23 +205,26 @@ def _declared(path: Path) -> tuple[Functional | None, Path]:
     return SPELLINGS[before.lower()], Path(after)
 
 
-def _frames(
-    path: Path, functional: Functional | None, records: Callable[[Path], Iterator[Record]]
-) -> Iterator[Frame | Drop]:
-    for i, record in enumerate(records(path)):
+def _frames(file: UserFile, geometry: Geometry, records: Callable[[Path], Iterator[Record]]) -> Iterator[Frame | Drop]:
+    for i, record in enumerate(records(file.path)):
+        place = f"{file.place}#{i}"
         try:
-            yield frame(record, functional, f"{path.name}#{i}")
+            yield frame(record, file.functional, place, geometry)
         except Unusable as problem:
-            yield problem.drop(f"{path.name}#{i}")
+            yield problem.drop(place)
 
 
-def frame(record: Record, functional: Functional | None, place: str) -> Frame:
+def frame(
+    record: Record, functional: Functional | None, place: str, geometry: Geometry = Geometry.SAME_GEOMETRY
+) -> Frame:
     """One record as a frame.
 
     Args:
         record: Named as the columns of a prepared data set.
         functional: Of the file, where the record does not say.
         place: File and position, which is the frame's id if it has none.
+        geometry: What the two frames of a pair share. Without ``pair_id`` of their own, frames of the same geometry have none
+            yet, and frames of the same material have that of the material.
 
     Raises:
         Unusable: It gives none.
@@ -158,7 +233,9 @@ def frame(record: Record, functional: Functional | None, place: str) -> Frame:
     n = len(numbers)
     cell, positions = _needed(record, "cell", (3, 3)), _needed(record, "positions", (n, 3))
     kind = _functional(record, functional)
-    label = record.get("pair_id") or structure_key(numbers, positions, cell)
+    label = record.get("pair_id") or ""
+    if not label and geometry is Geometry.SAME_MATERIAL:
+        label = field(record, "material_id")
     return Frame(
         frame_id=str(record.get("frame_id") or place),
         pair_id=str(label),
@@ -173,16 +250,17 @@ def frame(record: Record, functional: Functional | None, place: str) -> Frame:
         stress=_stress(record),
         magmoms=array(record, "magmoms", (n,)),
         correction=number(record, "correction"),
-        provenance={"file": place},
+        provenance={**_provenance(record), "file": place},
     )
 
 
-def structure_key(numbers: Integers, positions: Floats, cell: Floats) -> str:
-    """A name for a structure: equal for frames whose coordinates round to the same 1e-4 Å."""
-    digest = hashlib.sha256(np.asarray(numbers, dtype="<i8").tobytes())
-    for values in (cell, positions):
-        digest.update((np.rint(np.asarray(values) / PLACE) + 0.0).astype("<i8").tobytes())
-    return f"structure-{digest.hexdigest()[:16]}"
+def _provenance(record: Record) -> dict[str, Any]:
+    """What the record says of its origin, if that is JSON as in a prepared data set."""
+    try:
+        value = json.loads(record.get("provenance") or "{}")
+    except (TypeError, ValueError) as error:
+        raise Unusable(WRONG_SHAPE, f"provenance {record['provenance']!r:.40} is no JSON") from error
+    return value if isinstance(value, dict) else {"provenance": value}
 
 
 def _functional(record: Record, declared: Functional | None) -> Functional:
@@ -275,25 +353,3 @@ def _ase_record(atoms: Atoms) -> Record:
         "stress": stress,
         "magmoms": results.get("magmoms", arrays.get("REF_magmoms")),
     }
-
-
-def _parquet_records(path: Path) -> Iterator[Record]:
-    """Rows of a Parquet file, a batch at a time.
-
-    Raises:
-        StorageError: It cannot be read.
-        FormatError: It is not Parquet, or lacks a column.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    with disk_errors("read", path), path.open("rb") as stream:
-        try:
-            table = pq.ParquetFile(stream)
-            missing = {"numbers", "positions", "cell", "energy"} - set(table.schema_arrow.names)
-            if missing:
-                raise FormatError(f"{path} lacks the columns {', '.join(sorted(missing))}")
-            for batch in table.iter_batches(batch_size=1024):
-                yield from batch.to_pylist()
-        except pa.ArrowException as error:
-            raise FormatError(f"{path} is no readable Parquet file ({error})") from error

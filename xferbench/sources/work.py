@@ -17,16 +17,19 @@ of less than a factor of two, or in a minority of the frames, pass.
 from __future__ import annotations
 
 import logging
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 
 from xferbench.errors import DataError
 from xferbench.records import Drop, Frame
+from xferbench.tables import table_frames, take
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -35,6 +38,9 @@ MATERIALS = 2000
 
 STEPS = 4
 """Comparisons of one material at most, so that no single one decides."""
+
+ENOUGH = 500
+"""Comparisons of one functional: slopes are known to a few percent, and all of a large set would cost seconds."""
 
 FURTHEST = 0.3
 """Å that an atom, relative to the lattice, may have moved between two frames that are compared."""
@@ -83,10 +89,19 @@ class WorkCheck:
 
     latest: dict[tuple[str, bytes], tuple[Frame, int]] = field(default_factory=dict)
     rows: list[tuple[float, float, float]] = field(default_factory=list)
+    unfinished: Counter[str] = field(default_factory=Counter)
+    """Material -> keys of ``latest`` whose comparisons are not ``STEPS`` yet."""
+
+    def may_use(self, material_id: str) -> bool:
+        """Whether a frame of this material could be compared, now or later."""
+        known = self.unfinished[material_id] > 0
+        return len(self.rows) < ENOUGH and (known or len(self.latest) < MATERIALS)
 
     def add(self, frame: Frame) -> None:
         """Compare a frame with the one of its material that came before."""
         if frame.energy is None or frame.forces is None or frame.stress is None or not all(frame.pbc):
+            return
+        if len(self.rows) == ENOUGH:
             return
         key = (frame.material_id, frame.numbers.tobytes())
         before, steps = self.latest.get(key, (None, 0))
@@ -95,6 +110,7 @@ class WorkCheck:
         row = None if before is None else compare(before, frame)
         if row is not None:
             self.rows.append(row)
+        self.unfinished[frame.material_id] += (before is None) - (row is not None and steps + 1 == STEPS)
         self.latest[key] = (frame, steps + (row is not None))
 
     def slopes(self) -> tuple[Slope, Slope] | None:
@@ -109,19 +125,28 @@ class WorkCheck:
         return _fit(table[kept]) if kept.sum() >= FEWEST else slopes
 
 
-def checked(items: Iterable[Frame | Drop]) -> Iterator[Frame | Drop]:
+def checked(items: Iterable[Frame | Drop | pa.Table]) -> Iterator[Frame | Drop | pa.Table]:
     """Pass frames on, and look at the units of each functional when all have passed.
 
     Raises:
         DataError: Forces or stresses are in another unit or have another sign than the source's description says.
     """
-    checks: dict[str, WorkCheck] = {}
+    checks: defaultdict[str, WorkCheck] = defaultdict(WorkCheck)
     for item in items:
-        if isinstance(item, Frame):
-            checks.setdefault(item.functional.value, WorkCheck()).add(item)
+        frames = _of_use(item, checks) if isinstance(item, pa.Table) else [item]
+        for frame in frames:
+            if isinstance(frame, Frame):
+                checks[frame.functional.value].add(frame)
         yield item
     for functional, check in checks.items():
         conclude(functional, check)
+
+
+def _of_use(table: pa.Table, checks: Mapping[str, WorkCheck]) -> Sequence[Frame]:
+    """The frames of a table that a check may want; of a large data set, few."""
+    names = zip(table["functional"].to_pylist(), table["material_id"].to_pylist(), strict=True)
+    rows = [i for i, (functional, material) in enumerate(names) if checks[functional].may_use(material)]
+    return table_frames(take(table, rows)) if rows else []
 
 
 def conclude(functional: str, check: WorkCheck) -> None:

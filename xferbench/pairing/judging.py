@@ -1,8 +1,4 @@
-"""GGA frames and r2SCAN frames -> pairs, with the reason of everything left out.
-
-Frames are joined by ``pair_id`` and by nothing else: no matching by similarity, no reordering of atoms, no choice among
-several partners. Every ``pair_id`` ends either as one ``Pair`` or as one ``Drop``.
-"""
+"""What becomes of all frames that carry one ``pair_id``: a pair, or the first reason why not."""
 
 from __future__ import annotations
 
@@ -11,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xferbench.records import Drop, Frame, Geometry, Pair
+from xferbench.pairing.phases import Match, compare, recorded
+from xferbench.records import Drop, Frame, Functional, Geometry, Pair
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -34,6 +31,8 @@ SPECIES_DIFFER = "species_differ"
 PBC_DIFFERS = "pbc_differs"
 LATTICE_DIFFERS = "lattice_differs"
 COORDINATES_DIFFER = "coordinates_differ"
+OTHER_PHASE = "other_phase"
+WRONG_FUNCTIONAL = "wrong_functional"
 
 REASONS = {
     DUPLICATE_ID: "a frame_id occurs more than once",
@@ -48,8 +47,10 @@ REASONS = {
     PBC_DIFFERS: "different periodic directions",
     LATTICE_DIFFERS: "lattice vectors further apart than the tolerance",
     COORDINATES_DIFFER: "an atom further from its partner than the tolerance, whole lattice vectors aside",
+    OTHER_PHASE: "relaxed to different phases: pymatgen's StructureMatcher finds no mapping of the two structures",
+    WRONG_FUNCTIONAL: "a frame that stands alone and is not of r2SCAN",
 }
-"""Why ``pair`` drops a pair, in the order of the checks: reason -> what it means."""
+"""Why a pair, or a frame that stands alone, is dropped, in the order of the checks: reason -> what it means."""
 
 
 TOLERANCE = 1e-6
@@ -60,9 +61,9 @@ def pair(frames: Iterable[Frame], geometry: Geometry, *, tolerance: float = TOLE
     """Join the frames of each ``pair_id``.
 
     Args:
-        frames: In any order.
+        frames: In any order. Those without ``pair_id`` are passed over.
         geometry: ``same_geometry`` has species, periodicity, lattice and coordinates compared; ``same_material``, whose
-            two structures are relaxed apart, does not.
+            two structures are relaxed apart, has them matched as phases; ``energies_only`` has no structures.
         tolerance: Å, for the length by which a lattice vector or an atom may differ.
 
     Returns:
@@ -71,7 +72,8 @@ def pair(frames: Iterable[Frame], geometry: Geometry, *, tolerance: float = TOLE
     """
     groups: dict[str, list[Frame]] = defaultdict(list)
     for frame in frames:
-        groups[frame.pair_id].append(frame)
+        if frame.pair_id:
+            groups[frame.pair_id].append(frame)
     counts = Counter(frame.frame_id for group in groups.values() for frame in group)
     repeated = {frame_id for frame_id, count in counts.items() if count > 1}
     pairs, drops = [], []
@@ -99,7 +101,28 @@ def judge(
     if problem is not None:
         return Drop(record_id=group[0].pair_id, reason=problem[0], detail=problem[1])
     gga, r2scan = _by_family(group)
+    if geometry is Geometry.SAME_MATERIAL:
+        match = compare(gga, r2scan)
+        if not isinstance(match, Match):
+            return Drop(record_id=group[0].pair_id, reason=OTHER_PHASE, detail=match)
+        r2scan = recorded(r2scan, match)
     return Pair(gga=gga, r2scan=r2scan, geometry=geometry)
+
+
+def judge_alone(frame: Frame, repeated: AbstractSet[str]) -> Drop | None:
+    """What keeps a frame that is not to be paired from being used; nothing if it is fine.
+
+    Args:
+        frame: Without ``pair_id``.
+        repeated: Every ``frame_id`` that occurs more than once among such frames.
+    """
+    if frame.frame_id in repeated:
+        problem: Problem = DUPLICATE_ID, f"frame_id {frame.frame_id}"
+    elif frame.functional is not Functional.R2SCAN:
+        problem = WRONG_FUNCTIONAL, f"{frame.frame_id} is {frame.functional.value}"
+    else:
+        problem = _frame_problem(frame, Geometry.UNPAIRED)
+    return None if problem is None else Drop(record_id=frame.frame_id, reason=problem[0], detail=problem[1])
 
 
 def _by_family(group: Sequence[Frame]) -> list[Frame]:
@@ -125,16 +148,20 @@ def _pair_problem(group: Sequence[Frame], geometry: Geometry, tolerance: float) 
     gga, r2scan = _by_family(group)
     if gga.material_id != r2scan.material_id:
         return MATERIAL_DIFFERS, f"{gga.material_id} and {r2scan.material_id}"
-    problem = _frame_problem(gga) or _frame_problem(r2scan)
+    problem = _frame_problem(gga, geometry) or _frame_problem(r2scan, geometry)
     if problem is None and geometry is Geometry.SAME_GEOMETRY:
         problem = _geometry_problem(gga, r2scan, tolerance)
+    if problem is None and geometry is Geometry.ENERGIES_ONLY:
+        problem = _composition_problem(gga, r2scan)
     return problem
 
 
-def _frame_problem(frame: Frame) -> Problem:
-    """Whether a frame is usable by itself."""
+def _frame_problem(frame: Frame, geometry: Geometry) -> Problem:
+    """Whether a frame is usable by itself: with a structure, or without one where there are to be energies only."""
     n = frame.n_atoms
-    wanted = {"numbers": (n,), "positions": (n, 3), "cell": (3, 3), "forces": (n, 3), "stress": (3, 3), "magmoms": (n,)}
+    places = 0 if geometry is Geometry.ENERGIES_ONLY else n
+    vectors = {"positions": (places, 3), "cell": (3, 3), "forces": (n, 3), "stress": (3, 3)}
+    wanted = {"numbers": (n,), **vectors, "magmoms": (n,)}
     arrays = {name: getattr(frame, name) for name in wanted if getattr(frame, name) is not None}
     scalars = {name: getattr(frame, name) for name in ("energy", "correction") if getattr(frame, name) is not None}
     wrong = [f"{name} {value.shape}" for name, value in arrays.items() if value.shape != wanted[name]]
@@ -148,6 +175,12 @@ def _frame_problem(frame: Frame) -> Problem:
     if frame.energy is None:
         return MISSING_ENERGY, frame.frame_id
     return None
+
+
+def _composition_problem(gga: Frame, r2scan: Frame) -> Problem:
+    """Whether two frames without structure are of the same reduced composition."""
+    first, second = (np.bincount(frame.numbers, minlength=119) / frame.n_atoms for frame in (gga, r2scan))
+    return None if np.allclose(first, second, rtol=0, atol=1e-9) else (SPECIES_DIFFER, "of another composition")
 
 
 def _geometry_problem(gga: Frame, r2scan: Frame, tolerance: float) -> Problem:

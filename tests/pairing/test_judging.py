@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xferbench import pairing
-from xferbench.pairing import displacements, judge, pair
+from xferbench.pairing import displacements, judge, judge_alone, pair
 from xferbench.records import Drop, Frame, Functional, Geometry
 
 SAME, MATERIAL = Geometry.SAME_GEOMETRY, Geometry.SAME_MATERIAL
@@ -144,7 +144,7 @@ BAD_FRAMES = {
 }
 
 
-@pytest.mark.parametrize("geometry", Geometry)
+@pytest.mark.parametrize("geometry", [SAME, MATERIAL])
 @pytest.mark.parametrize(("changes", "reason"), BAD_FRAMES.values(), ids=BAD_FRAMES)
 def test_a_frame_that_cannot_be_used_is_dropped_with_its_id(changes, reason, geometry):
     drop = only_drop(partners(**changes), geometry)
@@ -174,11 +174,71 @@ def test_different_geometries_are_no_same_geometry_pair(changes, reason):
     assert only_drop(partners(**changes)).reason == reason
 
 
-@pytest.mark.parametrize(("changes", "reason"), DIFFERENT.values(), ids=DIFFERENT)
-def test_same_material_pairs_are_joined_by_id_only(changes, reason):
-    pairs, drops = pair(partners(**changes), MATERIAL)
+@pytest.mark.parametrize("what", ["another order", "a longer cell", "a rotated cell", "a moved atom", "swapped atoms"])
+def test_a_same_material_pair_may_differ_in_all_that_leaves_the_phase(what):
+    pairs, drops = pair(partners(**DIFFERENT[what][0]), MATERIAL)
     assert len(pairs) == 1
     assert drops == []
+    assert set(pairs[0].r2scan.provenance["same_material"]) == {"volume_change", "rms"}
+    assert "same_material" not in pairs[0].gga.provenance
+
+
+@pytest.mark.parametrize(
+    ("what", "detail"),
+    [("another element", "NaCl and NaBr"), ("one atom more", "NaCl and NaCl2"), ("a slab", "not periodic in three")],
+)
+def test_another_phase_is_no_partner_of_the_same_material(what, detail):
+    drop = only_drop(partners(**DIFFERENT[what][0]), MATERIAL)
+    assert (drop.record_id, drop.reason) == ("p", pairing.OTHER_PHASE)
+    assert drop.detail.startswith(detail)
+
+
+def without_structure(functional=Functional.PBE, **changes):
+    return frame(functional, **{"positions": np.empty((0, 3)), "cell": np.zeros((3, 3)), "forces": None, **changes})
+
+
+class TestEnergiesOnly:
+    def test_two_energies_of_one_composition_are_a_pair(self):
+        twice = without_structure(Functional.R2SCAN, numbers=np.array([17, 17, 11, 11]))
+        pairs, drops = pair([without_structure(), twice], Geometry.ENERGIES_ONLY)
+        assert (len(pairs), drops) == (1, [])
+        assert not pairs[0].gga.has_structure
+
+    def test_another_composition_is_none(self):
+        other = without_structure(Functional.R2SCAN, numbers=np.array([11, 17, 17]))
+        assert only_drop([without_structure(), other], Geometry.ENERGIES_ONLY).reason == pairing.SPECIES_DIFFER
+
+    def test_a_structure_where_there_are_to_be_none_is_refused(self):
+        assert only_drop(partners(), Geometry.ENERGIES_ONLY).reason == pairing.WRONG_SHAPE
+
+    @pytest.mark.parametrize("geometry", [SAME, MATERIAL])
+    def test_no_structure_where_there_is_to_be_one_is_refused(self, geometry):
+        frames = [without_structure(), without_structure(Functional.R2SCAN)]
+        assert only_drop(frames, geometry).reason == pairing.WRONG_SHAPE
+
+
+class TestAlone:
+    def test_frames_without_pair_id_are_passed_over(self):
+        pairs, drops = pair([*partners(), frame(Functional.R2SCAN, pair_id="", frame_id="x")], SAME)
+        assert [item.pair_id for item in pairs] == ["p"]
+        assert drops == []
+
+    def test_a_good_frame_is_fine(self):
+        assert judge_alone(frame(Functional.R2SCAN, pair_id=""), set()) is None
+
+    @pytest.mark.parametrize(
+        ("changes", "repeated", "reason"),
+        [
+            ({"energy": None}, set(), pairing.MISSING_ENERGY),
+            ({"positions": np.empty((0, 3))}, set(), pairing.WRONG_SHAPE),
+            ({}, {"one"}, pairing.DUPLICATE_ID),
+            ({"functional": Functional.PBE}, set(), pairing.WRONG_FUNCTIONAL),
+        ],
+    )
+    def test_a_bad_one_has_its_reason(self, changes, repeated, reason):
+        bad = frame(**{"functional": Functional.R2SCAN, "pair_id": "", "frame_id": "one", **changes})
+        verdict = judge_alone(bad, repeated)
+        assert (verdict.record_id, verdict.reason) == ("one", reason)
 
 
 def test_the_detail_states_the_difference_and_the_tolerance():

@@ -1,0 +1,222 @@
+"""Data sets of the Hub come back as they went there. The Hub is a server on this machine that speaks its protocol."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from datasets import Dataset as HubDataset
+
+from xferbench import dataset, pairing, publish
+from xferbench.errors import DataError, FormatError, IntegrityError, UsageError
+from xferbench.records import Functional, Geometry
+from xferbench.sources import hub
+from xferbench.storage import read_json, write_json
+from xferbench.tables import frames_table
+
+COMMIT = "a" * 40
+
+
+class HubHandler(BaseHTTPRequestHandler):
+    """``server.files`` are the files of the only data set, ``owner/pairs``; ``server.seen`` the requests."""
+
+    def log_message(self, *arguments):
+        """Be quiet."""
+
+    def do_HEAD(self):
+        self.do_GET()
+
+    def do_GET(self):
+        path = self.path.partition("?")[0]
+        self.server.seen.append(path)
+        prefix = f"/datasets/owner/pairs/resolve/{COMMIT}/"
+        name = path.partition(prefix)[2]
+        if "/api/datasets/owner/pairs/tree/" in path:
+            files = self.server.files.items()
+            self.answer(
+                json.dumps([{"type": "file", "path": n, "size": len(b), "oid": "0" * 40} for n, b in files]).encode()
+            )
+        elif "/api/datasets/owner/pairs" in path:
+            siblings = [{"rfilename": n} for n in self.server.files]
+            info = {"id": "owner/pairs", "sha": COMMIT, "private": False, "disabled": False, "tags": [], "downloads": 0}
+            self.answer(json.dumps({**info, "gated": False, "likes": 0, "siblings": siblings}).encode())
+        elif name in self.server.files:
+            self.answer(self.server.files[name])
+        else:
+            self.answer(b"{}", 404, {"X-Error-Code": "RepoNotFound"})
+
+    def answer(self, body, status=200, headers=None):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("ETag", f'"{hashlib.sha1(body, usedforsecurity=False).hexdigest()}"')
+        self.send_header("X-Repo-Commit", COMMIT)
+        for key, value in (headers or {}).items():
+            self.send_header(key, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """The Hub, reached as through a mirror."""
+    made = ThreadingHTTPServer(("127.0.0.1", 0), HubHandler)
+    made.files, made.seen = {}, []
+    thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    monkeypatch.setenv("XFERBENCH_MIRROR", f"http://127.0.0.1:{made.server_port}")
+    yield made
+    made.shutdown()
+    made.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def published(server, synthetic_dataset):
+    """What ``publish`` would upload is what the Hub has."""
+    names = publish.publish_dataset(synthetic_dataset.directory, "owner/pairs", dry_run=True).files
+    server.files = {name: (synthetic_dataset.directory / name).read_bytes() for name in names}
+    return server
+
+
+def values(pair):
+    return {
+        side: [getattr(getattr(pair, side), name) for name in ("frame_id", "material_id", "energy", "provenance")]
+        for side in ("gga", "r2scan")
+    }
+
+
+class TestPrepared:
+    @pytest.mark.usefixtures("published")
+    def test_a_published_data_set_comes_back_pair_by_pair(self, synthetic_dataset, tmp_path):
+        made = dataset.prepare("hub", tmp_path / "out", paths=[Path("owner/pairs")], cache_dir=tmp_path / "cache")
+        assert made.fingerprint == synthetic_dataset.fingerprint
+        assert made.splits == synthetic_dataset.splits
+        for mine, theirs in zip(made.pairs(), synthetic_dataset.pairs(), strict=True):
+            assert values(mine) == values(theirs)
+            np.testing.assert_array_equal(mine.r2scan.forces, theirs.r2scan.forces)
+        assert (made.manifest["title"], made.manifest["licence"]) == ("Springs", "mit")
+        assert synthetic_dataset.fingerprint in (made.directory / "README.md").read_text()
+
+    def test_only_what_is_needed_is_fetched_and_from_the_mirror_alone(self, published, tmp_path):
+        hub.load(paths=[Path("owner/pairs")], cache_dir=tmp_path)
+        assert all(path.startswith("/huggingface.co/") for path in published.seen)
+        assert not [path for path in published.seen if path.endswith(("README.md", "drops.jsonl"))]
+
+    def test_what_is_in_the_cache_needs_no_network(self, published, tmp_path):
+        first = hub.load(paths=[Path("owner/pairs")], cache_dir=tmp_path)
+        published.seen.clear()
+        again = hub.load(paths=[Path("owner/pairs")], cache_dir=tmp_path, offline=True)
+        assert published.seen == []
+        assert again.version == first.version
+
+    def test_a_directory_will_do(self, synthetic_dataset):
+        source = hub.load(paths=[synthetic_dataset.directory])
+        pairs, drops = pairing.pair(source.frames, source.geometry)
+        assert (len(pairs), drops) == (42, [])
+
+    def test_an_altered_file_is_refused(self, synthetic_dataset, tmp_path):
+        import shutil
+
+        copy = shutil.copytree(synthetic_dataset.directory, tmp_path / "copy")
+        path = next(copy.rglob("*.parquet"))
+        path.write_bytes(path.read_bytes()[:-1] + b"x")
+        with pytest.raises(IntegrityError, match="is not what its manifest says"):
+            list(hub.load(paths=[copy]).frames)
+
+    def test_a_manifest_that_is_none_is_refused(self, tmp_path):
+        write_json(tmp_path / "manifest.json", {"files": {}})
+        with pytest.raises(FormatError, match="is no manifest of a prepared data set"):
+            hub.load(paths=[tmp_path])
+
+    @pytest.mark.parametrize("how", ["functional", "geometry", "second"])
+    def test_it_says_itself_what_it_is(self, synthetic_dataset, how):
+        directory = synthetic_dataset.directory
+        paths = {"functional": [Path(f"PBE={directory}")], "second": [directory, directory]}.get(how, [directory])
+        geometry = Geometry.SAME_MATERIAL if how == "geometry" else None
+        with pytest.raises(UsageError, match="is a prepared data set and says itself what its pairs are"):
+            hub.load(paths=paths, geometry=geometry)
+
+    def test_frames_for_training_and_energies_alone_survive(self, synthetic_source, tmp_path):
+        from dataclasses import replace
+
+        alone = [replace(frame, pair_id="") for frame in synthetic_source.frames if not frame.functional.is_gga]
+        source = replace(synthetic_source, geometry=Geometry.UNPAIRED, frames=alone)
+        first = dataset.build(source, tmp_path / "first")
+        again = dataset.prepare("hub", tmp_path / "again", paths=[first.directory])
+        assert (again.fingerprint, again.configs) == (first.fingerprint, ("r2scan",))
+
+
+class TestOwn:
+    @pytest.fixture
+    def sides(self, make_pairs):
+        wanted = make_pairs(12, 1)
+        return {side: frames_table([getattr(pair, side) for pair in wanted]) for side in ("gga", "r2scan")}
+
+    def test_parquet_with_a_functional_column(self, server, sides, tmp_path):
+        for side, table in sides.items():
+            pq.write_table(table, tmp_path / "x.parquet")
+            server.files[f"{side}/train-00000-of-00001.parquet"] = (tmp_path / "x.parquet").read_bytes()
+        source = hub.load(paths=[Path("owner/pairs")], cache_dir=tmp_path)
+        pairs, drops = pairing.pair(source.frames, source.geometry)
+        assert (len(pairs), drops) == (12, [])
+        assert source.title == "Local pairs from gga/train-00000-of-00001.parquet, r2scan/train-00000-of-00001.parquet"
+
+    def test_two_directories_of_save_to_disk_joined_by_structure(self, sides, tmp_path):
+        for side, table in sides.items():
+            plain = table.select(["numbers", "positions", "cell", "energy"])
+            HubDataset(plain.cast(plain.schema)).save_to_disk(tmp_path / side)
+        paths = [Path(f"PBE={tmp_path / 'gga'}"), Path(f"r2SCAN={tmp_path / 'r2scan'}")]
+        source = hub.load(paths=paths)
+        pairs, drops = pairing.pair(source.frames, source.geometry)
+        assert (len(pairs), drops, source.drops) == (12, [], [])
+        assert {pair.gga.functional for pair in pairs} == {Functional.PBE}
+        assert pairs[0].gga.frame_id.startswith("1/data-00000-of-00001.arrow#")
+
+    def test_a_file_that_is_neither_is_one_clear_error(self, tmp_path):
+        (tmp_path / "x.arrow").write_bytes(b"no arrow at all")
+        with pytest.raises(FormatError, match="is no readable Arrow file"):
+            list(hub.load(paths=[tmp_path]).frames)
+
+    def test_missing_columns_are_named(self, sides, tmp_path):
+        HubDataset(sides["gga"].select(["numbers"])).save_to_disk(tmp_path / "d")
+        with pytest.raises(FormatError, match="lacks the columns cell, energy, positions"):
+            list(hub.load(paths=[tmp_path / "d"]).frames)
+
+    def test_a_directory_without_tables_is_said_so(self, tmp_path):
+        with pytest.raises(DataError, match=r"no \*.parquet and no \*.arrow in"):
+            hub.load(paths=[tmp_path])
+
+
+class TestRefusals:
+    @pytest.mark.usefixtures("server")
+    def test_an_unknown_data_set_is_one_line(self, tmp_path):
+        with pytest.raises(DataError, match=r"the Hub does not give owner/other: .*check the name") as caught:
+            hub.load(paths=[Path("owner/other")], cache_dir=tmp_path)
+        assert "\n" not in str(caught.value)
+
+    @pytest.mark.usefixtures("server")
+    def test_a_name_that_is_none_is_a_usage_error(self, tmp_path):
+        with pytest.raises(UsageError, match="is neither a directory nor owner/name"):
+            hub.load(paths=[Path("a/b/c")], cache_dir=tmp_path)
+
+    def test_offline_without_a_copy_is_one_line(self, server, tmp_path):
+        with pytest.raises(DataError, match="owner/pairs is not in the cache and the network is forbidden"):
+            hub.load(paths=[Path("owner/pairs")], cache_dir=tmp_path, offline=True)
+        assert server.seen == []
+
+    def test_without_a_name_it_can_be_named_only(self):
+        source = hub.load()
+        with pytest.raises(UsageError, match="data set 'hub' is made from your files"):
+            list(source.frames)
+
+
+def test_the_manifest_that_is_read_is_the_one_that_is_written(synthetic_dataset):
+    manifest = read_json(synthetic_dataset.directory / hub.MANIFEST)
+    assert manifest["geometry"] == Geometry.SAME_GEOMETRY.value
