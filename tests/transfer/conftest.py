@@ -1,0 +1,84 @@
+"""A paired data set with all three splits, a network of 900 weights to start from, and settings that take a second."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from xferbench import dataset
+from xferbench.models.chgnet.checkpoint import save_network
+from xferbench.models.chgnet.model import Settings, new_network
+from xferbench.records import SplitRule
+from xferbench.transfer import TrainConfig, make_config
+from xferbench.transfer.distributed import Processes
+from xferbench.transfer.method import Setting
+from xferbench.transfer.samples import training_pairs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from xferbench.models.chgnet.model import CHGNet
+    from xferbench.records import SourceDataset
+
+SHAPE = Settings(
+    atom_fea_dim=4,
+    bond_fea_dim=4,
+    angle_fea_dim=4,
+    num_radial=5,
+    num_angular=5,
+    n_conv=3,
+    atom_conv_hidden_dim=(4,),
+    bond_conv_hidden_dim=(4,),
+    mlp_hidden_dims=(4,),
+    atom_graph_cutoff=4.5,
+)
+GGA = {"Li": -1.9, "O": -4.9, "Mg": -1.5, "Cl": -1.8}
+
+
+@pytest.fixture(scope="session")
+def paired(synthetic_source: SourceDataset, tmp_path_factory: pytest.TempPathFactory) -> dataset.Dataset:
+    """Springs on disk: materials in train, val and test."""
+    rule = SplitRule(salt="training", fractions=(0.5, 0.25, 0.25), group="formula")
+    source = replace(synthetic_source, split=rule)
+    return dataset.build(source, tmp_path_factory.mktemp("paired") / "springs")
+
+
+@pytest.fixture(scope="session")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of a tiny network with references of the synthetic GGA."""
+    path = tmp_path_factory.mktemp("start") / "tiny.pth.tar"
+    save_network(new_network(3, settings=SHAPE, references=GGA), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny(start: Path) -> Callable[..., TrainConfig]:
+    """``tiny(**settings)``: two epochs of batches of four on one thread, from the tiny network."""
+
+    def make(**settings: Any) -> TrainConfig:
+        settings = {"start": str(start), "epochs": 2, "batch_size": 4, "lr": 1e-2, "threads": 1, **settings}
+        return make_config("paper", **settings)
+
+    return make
+
+
+@pytest.fixture
+def setting(paired: dataset.Dataset, tiny: Callable[..., TrainConfig]) -> Setting:
+    """What a method sees of the synthetic data."""
+    return Setting(config=tiny(), pairs=training_pairs(paired, 1.0))
+
+
+@pytest.fixture
+def alone() -> Processes:
+    """One process on a CPU."""
+    return Processes(device=torch.device("cpu"))
+
+
+@pytest.fixture
+def network(setting: Setting) -> CHGNet:
+    """The tiny network."""
+    return setting.pretrained()

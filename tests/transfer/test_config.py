@@ -1,0 +1,85 @@
+import tomllib
+
+import pytest
+
+from xferbench.errors import FormatError, UnknownNameError, UsageError
+from xferbench.schema import parse
+from xferbench.transfer.config import PRESETS, RUNTIME, LossWeights, TrainConfig, make_config, plain, to_toml
+
+
+def test_the_defaults_are_the_settings_of_the_paper():
+    config = make_config("paper")
+    assert config == TrainConfig()
+    assert (config.huber_delta, config.loss) == (0.1, LossWeights(energy=3, forces=1, stress=0.1, magmoms=1))
+    assert (config.optimizer, config.lr, config.final_lr, config.schedule) == ("adam", 1e-3, 1e-5, "cosine")
+    assert (config.batch_size, config.epochs, config.select, config.weight_decay) == (64, 50, "energy", 0)
+    assert (config.clip, config.ema, config.amp, config.warmup) == (None, None, "none", 0)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_is_a_valid_configuration(preset):
+    assert isinstance(make_config(preset), TrainConfig)
+
+
+def test_later_settings_win(tmp_path):
+    path = tmp_path / "settings.toml"
+    path.write_text("lr = 0.5\nseed = 4\n[loss]\nenergy = 2.0\n")
+    config = make_config("small", path=path, settings=["seed=5", "loss.forces=9"], lr=None, epochs=7)
+    assert (config.batch_size, config.lr, config.seed, config.epochs) == (PRESETS["small"]["batch_size"], 0.5, 5, 7)
+    assert config.loss == LossWeights(energy=2, forces=9)
+
+
+def test_what_is_no_toml_value_is_text():
+    assert make_config(settings=["start=a/b.pth.tar"]).start == "a/b.pth.tar"
+    assert make_config(settings=["options.atoms=atoms.json", "options.rank=4"]).options == {
+        "atoms": "atoms.json",
+        "rank": 4,
+    }
+
+
+def test_seed_0_is_a_seed_and_epochs_0_are_none():
+    config = make_config("small", seed=0, epochs=0)
+    assert (config.seed, config.epochs) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "config", [TrainConfig(), make_config("small", options={"rank": 2}, loggers=["wandb"], clip=2)]
+)
+def test_written_settings_are_read_back(config, tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text(to_toml(config))
+    assert make_config(path=path) == config
+    assert parse(TrainConfig, plain(config), "here") == config
+    assert tomllib.loads(to_toml(config))["lr"] == config.lr
+
+
+def test_the_recipe_leaves_out_how_a_run_is_carried_out():
+    here, there = make_config(device="cpu", threads=1), make_config(device="cuda", workers=3, save_steps=7)
+    assert here.recipe() == there.recipe()
+    assert not RUNTIME & here.recipe().keys()
+    assert here.recipe() != make_config(lr=2e-3).recipe()
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        (["lr"], UsageError, "setting 'lr' is not key=value, like lr=3e-4 or loss.energy=1"),
+        (["lr=fast"], FormatError, "lr must be a number, not text"),
+        (["learning_rate=1"], FormatError, "unknown key learning_rate"),
+        (["loss.energie=1"], FormatError, "unknown key loss.energie (did you mean energy?)"),
+        (["schedule=linear"], FormatError, "schedule must be one of cosine, constant, not 'linear'"),
+        (["lr=0", "subset=2"], UsageError, "subset = 2.0 must be above 0 and at most 1; lr = 0.0 must be positive"),
+        (["seed=-1"], UsageError, "seed = -1 must be 0 or more"),
+        (["loss.energy=0", "loss.forces=0", "loss.stress=0", "loss.magmoms=0"], UsageError, "not all 0"),
+        (['loggers=["csv"]'], UsageError, "must be tensorboard or wandb"),
+    ],
+)
+def test_wrong_settings_are_named(settings, error, message):
+    with pytest.raises(error) as caught:
+        make_config(settings=settings)
+    assert message in str(caught.value)
+
+
+def test_an_unknown_preset_lists_the_known_ones():
+    with pytest.raises(UnknownNameError, match="unknown preset 'papper'; did you mean 'paper'"):
+        make_config("papper")

@@ -1,0 +1,129 @@
+import math
+import os
+import signal
+
+import pytest
+import torch
+
+from xferbench.errors import DataError
+from xferbench.transfer.loop import Clock, Loop, _stop_signals
+from xferbench.transfer.method import REFERENCES, build
+from xferbench.transfer.run import LOG
+from xferbench.transfer.samples import samples
+
+
+@pytest.fixture
+def make(setting, alone, tmp_path):
+    """``make(config, method=…, validate=…)`` -> a loop on the synthetic springs."""
+
+    def do(config, method="finetune-refit-refs", validate=None, learned=None):
+        errors = dict.fromkeys(("energy", "forces", "stress", "magmoms"), 1.0)
+        return Loop(
+            student=build(method, setting),
+            samples=learned or samples(pair.r2scan for pair in setting.pairs),
+            validate=validate or (lambda _: errors),
+            config=config,
+            processes=alone,
+            directory=tmp_path,
+            max_rows=1e9,
+            workers=0,
+        )
+
+    return do
+
+
+def test_the_best_validated_epoch_is_kept(make, tiny):
+    energies = iter([0.1, 3.0, 1.0, 2.0])
+    loop = make(
+        tiny(epochs=3), validate=lambda _: dict.fromkeys(("energy", "forces", "stress", "magmoms"), next(energies))
+    )
+    state = loop.run()
+    # what comes before training is no candidate
+    assert (state.best, state.best_epoch, state.epoch) == (1.0, 2, 3)
+    assert state.best_weights.keys() == loop.network.state_dict().keys()
+
+
+def test_another_quantity_may_select(make, tiny):
+    forces = iter([5.0, 2.0, 9.0])
+    loop = make(
+        tiny(select="forces"), validate=lambda _: {"energy": 1, "forces": next(forces), "stress": 1, "magmoms": 1}
+    )
+    assert loop.run().best_epoch == 1
+
+
+def test_clipping_bounds_the_step_and_the_log_has_the_norm_before_it(make, tiny):
+    loop = make(tiny(epochs=1, clip=1e-3, optimizer="sgd", lr=1.0, batch_size=1000))
+    before = [p.detach().clone() for p in loop.network.parameters() if p.requires_grad]
+    state = loop.run()
+    after = [p for p in loop.network.parameters() if p.requires_grad]
+    moved = torch.cat([(a - b).ravel() for a, b in zip(after, before, strict=True)]).norm()
+    assert float(moved) == pytest.approx(1e-3, rel=1e-3)
+    row = (loop.directory / LOG).read_text().splitlines()[2].split(",")
+    assert float(row[4]) > 1e-3
+    assert state.step == 1
+
+
+def test_the_average_is_what_is_validated(make, tiny):
+    seen = []
+
+    def validate(network):
+        seen.append(network.get_parameter("mlp.layers.0.weight").clone())
+        return dict.fromkeys(("energy", "forces", "stress", "magmoms"), 1.0)
+
+    loop = make(tiny(epochs=1, ema=0.999), validate=validate)
+    state = loop.run()
+    own = loop.network.get_parameter("mlp.layers.0.weight").detach()
+    assert torch.equal(state.best_weights["mlp.layers.0.weight"], seen[-1])
+    assert (seen[-1] - seen[0]).norm() < 0.2 * (own - seen[0]).norm()
+
+
+def test_nothing_trains_without_groups(make, tiny):
+    loop = make(tiny(), method="zero-shot")
+    state = loop.run()
+    assert (state.step, state.epoch, state.best_epoch) == (0, 0, 0)
+    assert state.best_weights
+
+
+def test_a_loss_that_is_not_finite_names_the_frames_at_fault(make, tiny, setting):
+    loop = make(tiny(batch_size=1000))
+    with torch.no_grad():
+        loop.network.get_parameter(REFERENCES)[0, 2] = math.nan
+    with pytest.raises(
+        DataError, match=r"the loss is nan in epoch 1, batch 1: frames .*; check their labels"
+    ) as caught:
+        loop.run()
+    lithium = {pair.r2scan.frame_id for pair in setting.pairs if 3 in pair.r2scan.numbers}
+    others = {pair.r2scan.frame_id for pair in setting.pairs} - lithium
+    assert sum(frame_id in str(caught.value) for frame_id in lithium) == min(10, len(lithium))
+    assert not any(frame_id in str(caught.value) for frame_id in others)
+
+
+def test_the_first_signal_waits_for_the_step_and_the_next_does_not():
+    with _stop_signals(alone=True) as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.asked
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_ctrl_c_saves_and_stops_between_steps(make, tiny):
+    def interrupted(_network):
+        os.kill(os.getpid(), signal.SIGINT)
+        return dict.fromkeys(("energy", "forces", "stress", "magmoms"), 1.0)
+
+    loop = make(tiny(), validate=interrupted)
+    with pytest.raises(KeyboardInterrupt, match="stopped in epoch 1"):
+        loop.run()
+    other = make(tiny())
+    other.resume()
+    assert (other.state.step, other.state.batch) == (1, 1)
+
+
+def test_the_clock_tells_waiting_from_working():
+    clock = Clock()
+    assert list(clock.waiting(iter([1, 2, 3]))) == [1, 2, 3]
+    clock.frames = 30
+    facts = clock.facts()
+    assert facts.keys() == {"seconds", "frames_per_second", "waiting_for_data"}
+    assert 0 <= facts["waiting_for_data"] <= 1

@@ -1,0 +1,14 @@
+import subprocess
+import sys
+
+from xferbench import transfer
+
+
+def test_what_scripts_use_is_at_the_top():
+    assert set(transfer.__all__) == {"PRESETS", "Run", "TrainConfig", "make_config", "open_run", "train"}
+    assert all(hasattr(transfer, name) for name in transfer.__all__)
+
+
+def test_the_names_of_methods_cost_no_import_of_torch():
+    code = "import sys, xferbench.registry as r; assert r.METHODS; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "False\n"
