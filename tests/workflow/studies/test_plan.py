@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from xferbench.errors import FormatError, IntegrityError, UsageError
+from xferbench.workflow.studies.plan import PLAN, Cell, Plan, read_plan, settle
+
+
+def plan(**options):
+    values = {
+        "kind": "methods",
+        "dataset": "mini",
+        "fingerprint": "sha256:0",
+        "methods": ("scratch", "lora"),
+        "subsets": (1.0, 0.1),
+        "seeds": (0, 1),
+        "fit_from": 1,
+        "config": {"epochs": 3, "loss": {"energy": 3.0}},
+    }
+    return Plan(**values | options)
+
+
+def test_every_combination_is_one_run_with_a_directory_of_its_own():
+    cells = plan().cells()
+    assert len({cell.name for cell in cells}) == len(cells) == 8
+    assert cells[0] == Cell(method="scratch", subset=0.1, seed=0)
+    assert cells[0].name == "runs/scratch/subset-0.1/seed-0"
+
+
+def test_the_first_seed_of_all_methods_comes_first():
+    assert [cell.seed for cell in plan().cells()] == [0] * 4 + [1] * 4
+
+
+def test_a_plan_survives_its_file(tmp_path):
+    assert settle(plan(), tmp_path) == plan()
+    read = read_plan(tmp_path)
+    assert (read.methods, read.seeds, dict(read.config)) == (plan().methods, plan().seeds, dict(plan().config))
+
+
+def test_there_is_no_plan_before_the_first(tmp_path):
+    assert read_plan(tmp_path) is None
+
+
+def test_a_study_grows_by_methods_sizes_and_seeds(tmp_path):
+    settle(plan(), tmp_path)
+    grown = settle(plan(methods=("delta",), subsets=(0.5,), seeds=(0, 1, 2)), tmp_path)
+    assert (grown.methods, grown.subsets, grown.seeds) == (("scratch", "lora", "delta"), (0.1, 0.5, 1.0), (0, 1, 2))
+    assert read_plan(tmp_path).to_json() == grown.to_json()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"config": {"epochs": 4, "loss": {"energy": 3.0}}}, "epochs 3, not 4"),
+        ({"fingerprint": "sha256:1"}, "fingerprint sha256:0, not sha256:1"),
+        ({"kind": "scaling"}, "kind methods, not scaling"),
+        ({"fit_from": 100}, "fit_from 1, not 100"),
+        ({"config": {"epochs": 3, "loss": {"energy": 3.0}, "clip": 1.0}}, "clip None, not 1.0"),
+    ],
+)
+def test_another_study_is_not_mixed_in(tmp_path, change, message):
+    settle(plan(), tmp_path)
+    with pytest.raises(UsageError, match=f"holds another study: {message}; choose another directory"):
+        settle(plan(**change), tmp_path)
+    assert read_plan(tmp_path).to_json() == plan().to_json()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"methods": ()}, "needs methods, each once, not none"),
+        ({"seeds": (0, 0)}, "needs seeds, each once, not 0, 0"),
+        ({"subsets": (0.0, 2.0)}, "subset 0, 2: a fraction"),
+    ],
+)
+def test_an_impossible_grid_is_refused(change, message):
+    with pytest.raises(UsageError, match=message):
+        plan(**change)
+
+
+def test_a_damaged_plan_is_named(tmp_path):
+    (tmp_path / PLAN).write_text("{")
+    with pytest.raises(IntegrityError, match=r"plan\.json is not valid JSON"):
+        read_plan(tmp_path)
+    (tmp_path / PLAN).write_text(json.dumps({"kind": "methods", "sizes": []}))
+    with pytest.raises(FormatError, match="unknown key sizes"):
+        read_plan(tmp_path)

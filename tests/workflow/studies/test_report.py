@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from xferbench.statistics import Estimate
+from xferbench.workflow.studies import report
+
+
+@pytest.fixture
+def study(finished):
+    return finished("methods")
+
+
+def cells(markdown):
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in markdown.splitlines()]
+
+
+def test_the_best_method_comes_first(study):
+    rows = cells(report.errors_table(study, study.entries))
+    assert [row[0] for row in rows[2:]] == ["finetune-refit-refs", "scratch", "finetune-frozen-refs"]
+    assert rows[0] == ["method", "seeds", "Energy, meV/atom", "Forces, meV/Å", "Stress, GPa", "Magnetic moments, µB"]
+    assert {row[1] for row in rows[2:]} == {"2"}
+
+
+def test_an_error_has_interval_and_spread(study):
+    entry = next(entry for entry in study.entries if entry.method == "scratch" and entry.quantity == "energy")
+    text = report.error_text(entry)
+    assert text.startswith(f"{1000 * entry.mean.value:.0f} [")
+    assert text.endswith(f"± {1000 * entry.seed_sd:.0f}")
+
+
+def test_scratch_is_not_compared_with_itself(study):
+    rows = cells(report.ratio_table(study, study.entries))
+    assert "scratch" not in [row[0] for row in rows]
+    assert rows[3][1].startswith("2.0")  # finetune-frozen-refs has twice the error
+
+
+def test_without_scratch_there_is_nothing_to_compare_with(conduct):
+    study = conduct(methods=("finetune-refit-refs",)).study
+    assert report.ratio_table(study, study.entries) == "No run from scratch to compare with."
+
+
+def test_equal_compute_tells_gain_and_goal(study):
+    rows = cells(report.effort_table(study))
+    assert rows[2][0] == "finetune-refit-refs"
+    assert rows[2][3] == "75.0 %"  # in the third of four epochs it is as good as scratch ever is
+    assert rows[3][3] == "never"
+
+
+def test_forgetting_has_a_dash_where_nothing_is_known(study):
+    rows = cells(report.forgetting_table(study))
+    assert rows[2][2:] == ["15.0 ± 7.1", "15.0 ± 7.1", "2.4 ± 1.1", report.MISSING]
+
+
+def test_what_is_missing_is_told(study):
+    from dataclasses import replace
+
+    broken = replace(study, left_out=["a"], open_runs=["runs/x"], failed={"runs/y": "no *memory*"})
+    text = "\n".join(report.facts(broken))
+    assert "14 frames" in text
+    assert "1 more, which a run at least could not predict, count nowhere" in text
+    assert "1 runs are not finished" in text
+    assert r"`runs/y` (no \*memory\*)" in text
+
+
+def test_a_crossing_may_never_come():
+    assert report._size_text(Estimate(5000.0, 900.0, math.inf), 100) == "5,000 [900, never]"
+    assert report._size_text(Estimate(5000.0, 3.0, 1e14), 1000) == "5,000 [<1,000, never]"
+
+
+def test_data_equivalence_is_told_as_measured_and_by_the_laws():
+    assert report._equivalence(6.42, Estimate(6.0, 4.0, math.inf)) == "6.4 (6.0 [4.0, ∞])"
+    assert report._equivalence(math.nan, Estimate(6.0, 4.0, 8.0)) == "– (6.0 [4.0, 8.0])"
+    assert report._equivalence(None, None) == report.MISSING
+
+
+@pytest.mark.parametrize(
+    ("value", "spread", "shown"),
+    [(0.0123, 0.00045, "12.30 ± 0.45"), (0.5, None, "500"), (-0.0123, 0.002, "−12.3 ± 2.0")],
+)
+def test_a_value_has_the_digits_that_its_spread_deserves(value, spread, shown):
+    assert report.with_spread(value, spread, "eV/atom") == shown
+
+
+def test_a_number_without_interval_is_alone():
+    assert report.estimate_text(Estimate(0.5, math.nan, math.nan)) == "0.500"
+    assert report.estimate_text(None) == report.MISSING

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from xferbench.errors import CheckFailedError, MissingExtraError, UsageError
+from xferbench.transfer import run
+from xferbench.workflow.studies import running
+from xferbench.workflow.studies.plan import Cell
+from xferbench.workflow.studies.running import FINISHED, Means, attempt, carry_out, works
+
+CELLS = [Cell(method=method, subset=1.0, seed=seed) for seed in (0, 1) for method in ("scratch", "finetune-refit-refs")]
+
+
+@pytest.fixture
+def todo(data, tmp_path):
+    return works(CELLS, data.directory, tmp_path / "study", {"epochs": 1})
+
+
+def test_a_run_is_finished_when_transfer_says_so():
+    assert run.EVALUATION == FINISHED
+
+
+def test_the_usual_trainer_can_be_imported_by_another_process():
+    module, _, name = running.TRAINER.partition(":")
+    assert callable(getattr(__import__(module, fromlist=[name]), name))
+
+
+def test_a_run_knows_its_method_place_and_settings(todo, data, tmp_path):
+    assert todo[3].method == "finetune-refit-refs"
+    assert todo[3].out == str(tmp_path / "study" / CELLS[3].name)
+    assert todo[3].config == {"epochs": 1, "subset": 1.0, "seed": 1}
+
+
+def test_finished_runs_are_not_repeated(todo, means, calls, tmp_path):
+    assert carry_out(todo[:2], means(), tmp_path) == {}
+    said = []
+    assert carry_out(todo, means(say=said.append), tmp_path) == {}
+    assert [call[:3] for call in calls()] == [[cell.method, "1.0", str(cell.seed)] for cell in CELLS]
+    assert said[0] == "2 of 4 runs are finished"
+    assert said[-1] == f"[2/2] {todo[3].out}: finished"
+
+
+def test_a_run_that_fails_does_not_stop_the_others(todo, data, means, calls, tmp_path):
+    bad = works([Cell(method="finetune-isolated-atoms", subset=1.0, seed=0)], data.directory, tmp_path, {})
+    failed = carry_out([*bad, *todo[:1]], means(), tmp_path)
+    assert failed == {bad[0].out: "DataError: finetune-isolated-atoms needs the energies of atoms"}
+    assert len(calls()) == 2
+
+
+def test_a_bug_is_not_swallowed(todo, means):
+    with pytest.raises(AttributeError):
+        attempt("fake_trainer:nothing", todo[0])
+
+
+def test_processes_share_the_work_and_the_cores(todo, means, calls, data, tmp_path):
+    assert carry_out(todo, means("threads", jobs=2), tmp_path) == {}
+    assert sorted(call[:3] for call in calls()) == sorted([cell.method, "1.0", str(cell.seed)] for cell in CELLS)
+    assert str(os.getpid()) not in {call[3] for call in calls()}
+    cores = len(os.sched_getaffinity(0))
+    assert (data.directory.parent / "threads.txt").read_text() == str(max(1, cores // 2))
+
+
+def test_a_killed_process_is_told_and_the_next_try_goes_on(todo, means, calls, tmp_path):
+    with pytest.raises(CheckFailedError, match="run the same command again with fewer --jobs than 2"):
+        carry_out(todo, means("train_or_die", jobs=2), tmp_path)
+    before = len(calls())
+    done = [work for work in todo if (Path(work.out) / FINISHED).exists()]
+    assert carry_out(todo, means(), tmp_path) == {}
+    assert len(calls()) == before + len(todo) - len(done)
+
+
+def test_a_cluster_does_what_one_process_does(todo, means, calls, tmp_path):
+    said = []
+    bad = [replace(todo[0], method="lora", out=f"{tmp_path}/lora")]
+    how = means(cluster="local", cluster_options=("timeout_min=2",), say=said.append)
+    failed = carry_out([*todo[:1], *bad], how, tmp_path / "jobs")
+    assert failed == {bad[0].out: "DataError: lora needs the energies of atoms"}
+    assert [call[:2] for call in sorted(calls())] == [["lora", "1.0"], ["scratch", "1.0"]]
+    assert said[0] == f"2 jobs submitted to local; their logs are in {tmp_path / 'jobs'}"
+
+
+def test_a_cluster_needs_its_package(todo, means, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    with pytest.raises(MissingExtraError, match=r'pip install "xferbench\[cluster\]"'):
+        carry_out(todo, means(cluster="slurm"), tmp_path)
+
+
+def test_an_option_of_the_cluster_is_a_key_and_a_value(todo, means, tmp_path):
+    with pytest.raises(UsageError, match="'timeout': write key=value"):
+        carry_out(todo, means(cluster="local", cluster_options=("timeout",)), tmp_path)
+
+
+def test_numbers_of_the_cluster_are_numbers():
+    assert running._options(["timeout_min=600", "slurm_partition=gpu"]) == {
+        "timeout_min": 600,
+        "slurm_partition": "gpu",
+    }
+
+
+def test_without_wishes_runs_follow_each_other_here():
+    assert (Means().jobs, Means().cluster) == (1, None)

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from xferbench.statistics import Estimate
+from xferbench.workflow.studies.measuring import Measured
+from xferbench.workflow.studies.plan import Cell, Plan
+from xferbench.workflow.studies.summarising import RESAMPLES, curves, entries, finite, plain
+
+N_MATERIALS = 40
+
+
+def made(errors, *, spread=0.0, quantities=("energy",)):
+    """Runs whose energy errors by material are known: (method, subset, seed) -> mean error."""
+    wave = np.linspace(-1, 1, N_MATERIALS)  # mean zero
+    sums = {
+        Cell(method=method, subset=subset, seed=seed): np.stack([value + spread * wave, np.ones(N_MATERIALS)], axis=1)
+        for (method, subset, seed), value in errors.items()
+    }
+    empty = {name: {} for name in ("energy", "forces", "stress", "magmoms")}
+    names = [f"m{i:02d}" for i in range(N_MATERIALS)]
+    return Measured(materials=names, sums=empty | dict.fromkeys(quantities, sums), n_frames=N_MATERIALS, left_out=[])
+
+
+def table(measured, methods=("scratch", "lora"), subsets=(1.0,)):
+    plan = Plan(
+        kind="methods",
+        dataset="d",
+        fingerprint="f",
+        methods=methods,
+        subsets=subsets,
+        seeds=(0, 1, 2),
+        fit_from=1,
+        config={},
+    )
+    known = curves(plan, measured)
+    return {(e.method, e.subset, e.quantity): e for e in entries(known, measured, {s: int(100 * s) for s in subsets})}
+
+
+@pytest.fixture
+def three_seeds():
+    values = {("scratch", 1.0, k): 2.0 + 0.2 * (k - 1) for k in range(3)}
+    return values | {("lora", 1.0, k): 1.0 + 0.1 * (k - 1) for k in range(3)}
+
+
+def test_mean_and_spread_are_those_of_the_seeds(three_seeds):
+    entry = table(made(three_seeds))["scratch", 1.0, "energy"]
+    assert entry.mean.value == pytest.approx(2.0)
+    assert entry.seed_sd == pytest.approx(0.2)  # of 1.8, 2.0, 2.2
+    assert entry.values == pytest.approx({0: 1.8, 1: 2.0, 2: 2.2})
+    assert (entry.n_pairs, entry.unit) == (100, "eV/atom")
+
+
+def test_without_differences_between_materials_only_the_seeds_are_uncertain(three_seeds):
+    entry = table(made(three_seeds))["scratch", 1.0, "energy"]
+    assert entry.materials == pytest.approx((2.0, 2.0))
+    assert entry.mean.low < 1.9
+    assert entry.mean.high > 2.1
+
+
+def test_the_interval_of_a_mean_has_the_width_of_its_standard_error():
+    values = {("scratch", 1.0, k): 2.0 for k in range(3)}
+    entry = table(made(values, spread=0.9), methods=("scratch",))["scratch", 1.0, "energy"]
+    deviation = 0.9 * np.std(np.linspace(-1, 1, N_MATERIALS), ddof=1)
+    half = 1.96 * deviation / np.sqrt(N_MATERIALS)
+    for low, high in (entry.materials, entry.mean[1:]):
+        assert high - low == pytest.approx(2 * half, rel=0.1)
+    assert entry.seed_sd == pytest.approx(0.0, abs=1e-12)
+
+
+def test_the_index_of_negative_transfer_is_the_ratio_to_scratch(three_seeds):
+    found = table(made(three_seeds, spread=0.5))
+    ratio = found["lora", 1.0, "energy"].ratio
+    assert ratio.value == pytest.approx(0.5)
+    assert ratio.low < 0.5 < ratio.high
+    assert found["scratch", 1.0, "energy"].ratio is None
+    assert found["lora", 1.0, "energy"].gain == Estimate(1 - ratio.value, 1 - ratio.high, 1 - ratio.low)
+
+
+def test_ratios_are_paired_in_the_materials():
+    values = {(name, 1.0, 0): value for name, value in (("scratch", 2.0), ("lora", 1.0))}
+    measured = made(values)
+    wave = np.linspace(0.5, 1.5, N_MATERIALS)
+    proportional = {
+        cell: np.stack([sums[:, 0] * wave, sums[:, 1]], axis=1) for cell, sums in measured.sums["energy"].items()
+    }
+    measured = Measured(
+        materials=measured.materials, sums={**measured.sums, "energy": proportional}, n_frames=1, left_out=[]
+    )
+    ratio = table(measured)["lora", 1.0, "energy"].ratio
+    assert (ratio.low, ratio.high) == pytest.approx((0.5, 0.5))  # though each error by itself is uncertain
+
+
+def test_one_seed_has_no_spread():
+    entry = table(made({("scratch", 1.0, 0): 2.0}, spread=0.5))["scratch", 1.0, "energy"]
+    assert entry.seed_sd is None
+    assert entry.materials == pytest.approx(tuple(entry.mean[1:]))
+
+
+def test_a_method_without_scratch_of_its_size_is_compared_with_nothing(three_seeds):
+    other = {("lora", 0.5, 0): 3.0}
+    found = table(made(three_seeds | other), subsets=(0.5, 1.0))
+    assert found["lora", 0.5, "energy"].ratio is None
+    assert found["lora", 1.0, "energy"].ratio is not None
+
+
+def test_lines_come_by_quantity_size_and_error(three_seeds):
+    keys = list(table(made(three_seeds, quantities=("energy", "forces"))))
+    assert keys == [(m, 1.0, q) for q in ("energy", "forces") for m in ("lora", "scratch")]
+
+
+def test_methods_without_a_finished_run_have_no_line(three_seeds):
+    assert not [key for key in table(made(three_seeds), methods=("scratch", "lora", "delta")) if key[0] == "delta"]
+
+
+def test_a_curve_has_a_draw_for_every_resample(three_seeds):
+    plan = Plan(
+        kind="methods",
+        dataset="d",
+        fingerprint="f",
+        methods=("lora",),
+        subsets=(1.0,),
+        seeds=(0,),
+        fit_from=1,
+        config={},
+    )
+    [curve] = curves(plan, made(three_seeds)).values()
+    assert curve.draws.shape == (RESAMPLES, 1)
+    assert curve.draws.mean() == pytest.approx(1.0, abs=0.01)
+
+
+def test_plain_values_name_everything(three_seeds):
+    values = plain(table(made(three_seeds))["lora", 1.0, "energy"])
+    assert values["negative_transfer_index"] == pytest.approx(0.5)
+    assert values["values"] == {"0": pytest.approx(0.9), "1": pytest.approx(1.0), "2": pytest.approx(1.1)}
+    assert (values["metric"], values["n_seeds"]) == ("energy_mae", 3)
+
+
+def test_a_single_material_gives_no_interval():
+    measured = made({("scratch", 1.0, 0): 2.0})
+    alone = {cell: sums * (np.arange(N_MATERIALS) == 0)[:, None] for cell, sums in measured.sums["energy"].items()}
+    measured = Measured(materials=measured.materials, sums={**measured.sums, "energy": alone}, n_frames=1, left_out=[])
+    entry = table(measured)["scratch", 1.0, "energy"]
+    assert entry.materials is None
+    assert plain(entry)["ci_low"] is None
+
+
+def test_infinity_is_null():
+    assert (finite(float("inf")), finite(float("nan")), finite(1.5)) == (None, None, 1.5)

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import pytest
+
+from xferbench.errors import UsageError
+from xferbench.transfer import TrainConfig
+from xferbench.workflow.studies.plan import Cell
+from xferbench.workflow.studies.running import Work, works
+from xferbench.workflow.studies.training import (
+    config_of,
+    evaluation_of,
+    log_of,
+    parted,
+    predictions_of,
+    settings,
+)
+
+CELL = Cell(method="scratch", subset=1.0, seed=0)
+
+
+def test_settings_are_those_of_training():
+    values = settings("paper", epochs=7, settings=("loss.energy=1",))
+    assert (values["epochs"], values["loss"]["energy"]) == (7, 1.0)
+    assert config_of(values) == TrainConfig(epochs=7, loss=TrainConfig().loss.__class__(energy=1.0))
+
+
+def test_impossible_settings_are_refused_before_anything_runs():
+    with pytest.raises(UsageError, match="lr = -1"):
+        settings("paper", settings=("lr=-1",))
+
+
+def test_what_decides_the_result_is_parted_from_how_it_is_carried_out():
+    recipe, runtime = parted(settings("paper", device="cpu", settings=("threads=1",)))
+    assert (runtime["device"], runtime["threads"]) == ("cpu", 1)
+    assert {"subset", "seed", "epoch_limit", "device", "threads"}.isdisjoint(recipe)
+    assert config_of(recipe | runtime) == TrainConfig(threads=1)
+
+
+def test_what_a_run_left_is_read_through_its_cell(data, fake, tmp_path):
+    [work] = works([CELL], data.directory, tmp_path, {})
+    fake.train(work)
+    records = predictions_of(tmp_path)(CELL)
+    assert records.keys() == {frame.frame_id for frame in data.frames("r2scan", "test")}
+    assert [row["step"] for row in log_of(tmp_path, CELL)] == [0, 2, 4, 6, 8]
+    assert evaluation_of(tmp_path, CELL)["best_epoch"] == 3
+
+
+def test_a_work_is_plain_values_that_travel():
+    import pickle
+
+    work = Work(method="scratch", dataset="d", out="o", config={"epochs": 1})
+    assert pickle.loads(pickle.dumps(work)) == work  # noqa: S301 - our own bytes

@@ -1,0 +1,132 @@
+"""What a study consists of: a grid of runs, written down before the first one starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping  # noqa: TC003 - schema.parse reads the annotations
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import TYPE_CHECKING, Any, Literal
+
+from xferbench.errors import UsageError
+from xferbench.schema import parse
+from xferbench.storage import read_json, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PLAN = "plan.json"
+RUNS = "runs"
+SCRATCH = "scratch"
+"""The method that all others are compared with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One run of a study."""
+
+    method: str
+    subset: float
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Path of the run below the study's directory."""
+        return f"{RUNS}/{self.method}/subset-{self.subset:g}/seed-{self.seed}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The schema of ``plan.json``.
+
+    Attributes:
+        kind: "methods" compares methods on one training set, "scaling" follows them over training sets.
+        dataset: Name of the data set.
+        fingerprint: Of the data set; runs on another one cannot be added.
+        methods: Transfer methods.
+        subsets: Fractions of the training materials, each inside the next.
+        seeds: Training seeds.
+        fit_from: Smallest number of training pairs that power laws are fitted to; declared before anything is seen.
+        config: What all runs share: settings of training, without method, subset and seed.
+    """
+
+    kind: Literal["methods", "scaling"]
+    dataset: str
+    fingerprint: str
+    methods: tuple[str, ...]
+    subsets: tuple[float, ...]
+    seeds: tuple[int, ...]
+    fit_from: int
+    config: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        for name in ("methods", "subsets", "seeds"):
+            values = getattr(self, name)
+            if not values or len(set(values)) < len(values):
+                raise UsageError(f"a study needs {name}, each once, not {', '.join(map(str, values)) or 'none'}")
+        wrong = [f"{size:g}" for size in self.subsets if not 0 < size <= 1]
+        if wrong:
+            raise UsageError(
+                f"subset {', '.join(wrong)}: a fraction of the training materials is above 0 and at most 1"
+            )
+
+    def cells(self) -> list[Cell]:
+        """Every run: all methods with the first seed and the smallest subset come first, so that results come early."""
+        grid = product(sorted(self.seeds), sorted(self.subsets), self.methods)
+        return [Cell(method=method, subset=subset, seed=seed) for seed, subset, method in grid]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; ``read_plan`` undoes it."""
+        lists = {name: list(getattr(self, name)) for name in ("methods", "subsets", "seeds")}
+        keep = {name: getattr(self, name) for name in ("kind", "dataset", "fingerprint", "fit_from")}
+        return {**keep, **lists, "config": dict(self.config)}
+
+
+def read_plan(out: Path) -> Plan | None:
+    """The plan of a study, if there is one.
+
+    Raises:
+        StorageError: It cannot be read.
+        IntegrityError: It is not JSON.
+        FormatError: It is no plan.
+    """
+    path = out / PLAN
+    return parse(Plan, read_json(path), path) if path.exists() else None
+
+
+def settle(plan: Plan, out: Path) -> Plan:
+    """Write the plan, or add to the one that is there: finished runs of a study are part of what it grows into.
+
+    Raises:
+        UsageError: The study in ``out`` has another data set or other settings.
+        StorageError: The disk refuses.
+    """
+    old = read_plan(out)
+    if old is not None:
+        plan = _grown(old, plan, out)
+    write_json(out / PLAN, plan.to_json())
+    return plan
+
+
+def _grown(old: Plan, new: Plan, out: Path) -> Plan:
+    """Both plans in one."""
+    different = list(_differences(old, new))
+    if different:
+        raise UsageError(f"{out} holds another study: {'; '.join(different)}; choose another directory for this one")
+    return replace(
+        new,
+        methods=tuple(dict.fromkeys(old.methods + new.methods)),
+        subsets=tuple(sorted({*old.subsets, *new.subsets})),
+        seeds=tuple(sorted({*old.seeds, *new.seeds})),
+    )
+
+
+def _differences(old: Plan, new: Plan) -> Iterator[str]:
+    for name in ("kind", "fingerprint", "fit_from"):
+        before, now = getattr(old, name), getattr(new, name)
+        if before != now:
+            yield f"{name} {before}, not {now}"
+    for key in sorted(old.config.keys() | new.config.keys()):
+        before, now = old.config.get(key), new.config.get(key)
+        if before != now:
+            yield f"{key} {before}, not {now}"
