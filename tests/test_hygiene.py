@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 
+import hypothesis
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from xferbench import hygiene
-from xferbench.hygiene import FLAGS, UNCLEAN, Thresholds, duplicates, flags, geometry_key, has_isolated_atom
-from xferbench.records import Functional, Geometry, Pair
+from xferbench.hygiene import (
+    FLAGS,
+    UNCLEAN,
+    Thresholds,
+    duplicates,
+    flag_masks,
+    flags,
+    geometry_key,
+    has_isolated_atom,
+    volume_ratios,
+)
+from xferbench.records import Frame, Functional, Geometry, Pair
 from xferbench.sources import mini
+from xferbench.tables import frames_table
 
 
 @pytest.fixture
@@ -127,3 +141,122 @@ def test_the_embedded_pairs_are_clean_but_for_the_moments_of_magnetic_ones():
     magnetic = {item.pair_id for item in pairs if {26, 28} & set(item.gga.numbers.tolist())}
     assert {name for name, found in unclean.items() if found} <= magnetic
     assert duplicates(pairs) == frozenset()
+
+
+class TestVolumes:
+    def test_a_pair_of_one_material_may_differ_in_volume_and_one_of_one_geometry_cannot(self, pair):
+        larger = {"cell": pair.r2scan.cell * 1.05}
+        made = dataclasses.replace(change(pair, r2scan=larger), geometry=Geometry.SAME_MATERIAL)
+        assert flags(made) == {hygiene.VOLUME_DIFFERS}
+        assert flags(made, Thresholds(volume=0.16)) == frozenset()
+        assert flags(change(pair, r2scan=larger)) == frozenset()
+
+    def test_volumes_are_those_per_atom_whichever_side_is_larger(self, pair):
+        double = {
+            "cell": pair.gga.cell * [[1], [1], [2]],
+            "numbers": np.tile(pair.gga.numbers, 2),
+            "positions": np.vstack([pair.gga.positions, pair.gga.positions + pair.gga.cell[2]]),
+            "magmoms": None,
+            "forces": None,
+        }
+        gga, r2scan = (frames_table([side]) for side in (change(pair, gga=double).gga, pair.r2scan))
+        assert volume_ratios(gga, r2scan) == pytest.approx([1.0])
+        smaller = frames_table([change(pair, gga={"cell": pair.gga.cell * 0.9}).gga])
+        assert volume_ratios(smaller, r2scan) == pytest.approx([1 / 0.9**3])
+        assert volume_ratios(r2scan, smaller) == pytest.approx([1 / 0.9**3])
+
+    def test_without_a_volume_there_is_nothing_to_compare(self, pair):
+        made = change(pair, gga={"pbc": (True, True, False)}, r2scan={"cell": np.zeros((3, 3))})
+        assert volume_ratios(frames_table([made.gga]), frames_table([made.r2scan])) == pytest.approx([1.0])
+
+
+def naive(pair, limits=hygiene.THRESHOLDS):
+    """The flags of a pair, told atom by atom."""
+    sides = (pair.gga, pair.r2scan)
+    found = set()
+    if any(side.functional is Functional.PBE_U for side in sides):
+        found.add(hygiene.HUBBARD_U)
+    if any(side.correction for side in sides):
+        found.add(hygiene.CORRECTED)
+    for side in sides:
+        found |= {f"missing_{name}" for name in ("forces", "stress", "magmoms") if getattr(side, name) is None}
+        if side.forces is not None and max(float(np.sqrt((force**2).sum())) for force in side.forces) > limits.force:
+            found.add(hygiene.FAR_FROM_EQUILIBRIUM)
+        atoms = side.atoms() * (3, 3, 3)
+        centre = len(side.numbers) * 13
+        apart = atoms.get_all_distances()[centre : centre + len(side.numbers)]
+        if any(np.sort(row)[1] > limits.isolation for row in apart):
+            found.add(hygiene.ISOLATED_ATOM)
+    if all(side.magmoms is not None for side in sides):
+        moments = list(zip(*(side.magmoms.tolist() for side in sides), strict=True))
+        if any(abs(abs(a) - abs(b)) > limits.moment for a, b in moments):
+            found.add(hygiene.MOMENTS_DIFFER)
+        signs = {a * b > 0 for a, b in moments if min(abs(a), abs(b)) > limits.moment}
+        if len(signs) == 2:
+            found.add(hygiene.SPIN_FLIP)
+    return found
+
+
+@given(st.integers(0, 10**6))
+@hypothesis.settings(max_examples=20)
+def test_whole_tables_have_the_flags_of_each_pair_told_atom_by_atom(seed):
+    rng = np.random.default_rng(seed)
+
+    def side(i, functional):
+        n = sizes[i]
+        return Frame(
+            frame_id=f"{i}-{functional.value}",
+            pair_id=str(i),
+            material_id="m",
+            functional=Functional.PBE_U if functional is Functional.PBE and rng.random() < 0.2 else functional,
+            numbers=np.full(n, 3),
+            positions=places[i],
+            cell=cells[i],
+            energy=0.0,
+            forces=None if rng.random() < 0.2 else rng.normal(0, 6, (n, 3)),
+            stress=None if rng.random() < 0.2 else np.eye(3),
+            magmoms=None if rng.random() < 0.2 else rng.choice([0.0, -2.1, -1.3, 0.2, 1.0, 1.8], n),
+            correction=rng.choice([None, 0.0, -1.0]),
+        )
+
+    sizes = rng.integers(1, 7, 12)
+    cells = [np.diag(rng.uniform(4, 14, 3)) for _ in sizes]
+    places = [rng.random((n, 3)) @ cell for n, cell in zip(sizes, cells, strict=True)]
+    pairs = [
+        Pair(gga=side(i, Functional.PBE), r2scan=side(i, Functional.R2SCAN), geometry=Geometry.SAME_GEOMETRY)
+        for i in range(len(sizes))
+    ]
+    masks = flag_masks(frames_table(p.gga for p in pairs), frames_table(p.r2scan for p in pairs))
+    found = [{flag for flag, mask in masks.items() if mask[i]} for i in range(len(pairs))]
+    assert found == [naive(item) for item in pairs]
+    assert [set(flags(item)) for item in pairs] == found
+
+
+class TestGeometryKeys:
+    def test_a_frame_without_structure_equals_none_but_itself(self, pair):
+        nothing = {
+            "positions": np.zeros((0, 3)),
+            "cell": np.zeros((3, 3)),
+            "forces": None,
+            "stress": None,
+            "magmoms": None,
+        }
+        bare = [change(pair, pair_id=name, r2scan={**nothing, "frame_id": name}) for name in "abc"]
+        assert duplicates([*bare, pair]) == frozenset()
+
+    def test_molecules_without_a_cell_are_compared_as_they_are(self, pair):
+        molecule = {"cell": np.zeros((3, 3)), "pbc": (False, False, False)}
+        same = [change(pair, pair_id=name, r2scan=molecule) for name in "ab"]
+        other = change(pair, pair_id="c", r2scan={**molecule, "positions": pair.r2scan.positions * 1.1})
+        assert duplicates([*same, other]) == {"a", "b"}
+
+    def test_rounding_edges_of_one_grid_are_inside_a_bin_of_the_other(self, pair):
+        edge = {"cell": np.eye(3) * 4.001, "positions": np.array([[0.0, 0, 0], [2.0005, 2.0005, 2.0005]])}
+        noise = {**edge, "positions": edge["positions"] * (1 - 1e-9)}
+        made = [change(pair, pair_id=name, r2scan=side) for name, side in (("a", edge), ("b", noise))]
+        keys = np.vstack([hygiene.geometry_keys(frames_table([item.r2scan])) for item in made])
+        assert keys[0, 0] != keys[1, 0]
+        assert duplicates(made) == {"a", "b"}
+
+    def test_no_pairs_have_no_duplicates(self):
+        assert duplicates([]) == frozenset()

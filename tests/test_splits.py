@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xferbench.errors import DataError
+from xferbench.grouping import Groups
 from xferbench.records import SPLITS, SplitRule
-from xferbench.splits import SUBSET_PERCENTS, assign, subset_key, uncovered_elements
+from xferbench.schema import parse
+from xferbench.splits import SUBSET_PERCENTS, assign, regroup, rule_facts, subset_key, uncovered_elements
 
 RULE = SplitRule(salt="salt", fractions=(0.6, 0.1, 0.3), group="formula")
 PLACES = {"AlN": "val", "Fe2O3": "train", "MgO": "train", "NaCl": "train", "Si": "train"}
@@ -110,3 +112,55 @@ def test_uncovered_elements_are_those_that_train_lacks():
 
 def test_without_train_everything_is_uncovered():
     assert uncovered_elements({"test": {"O"}}) == {"test": ["O"]}
+
+
+class TestGroups:
+    GROUPS = Groups(
+        names={"NaCl": "Cl-Na", "NaCl2": "Cl-Na", "Fe": "Fe"},
+        labels={"NaCl": {"Cl-Na"}, "NaCl2": {"Cl-Na"}, "Fe": {"Fe"}},
+        held_out=frozenset({"Fe"}),
+        unknown=0,
+    )
+
+    def test_materials_go_where_the_name_of_their_group_goes(self):
+        place = assign(["Cl-Na"], RULE)["Cl-Na"]
+        assert assign(["NaCl", "NaCl2"], RULE, self.GROUPS) == {"NaCl": place, "NaCl2": place}
+
+    def test_held_out_groups_are_in_test_and_strangers_by_themselves(self):
+        found = assign(["Fe", *MANY], RULE, self.GROUPS)
+        assert found.pop("Fe") == "test"
+        assert found == assign(MANY, RULE)
+
+    def test_subsets_stay_by_material(self):
+        assert subset_key("NaCl", regroup(RULE, "chemsys", ["Fe"])[0]) == NACL_KEY
+
+
+class TestRegroup:
+    @pytest.mark.parametrize(
+        ("by", "elements", "mark"),
+        [
+            ("material", [], ""),
+            ("chemsys", [], "+by-chemsys"),
+            ("material", ["Yb", "Lu", "Yb"], "+without-Lu-Yb"),
+            ("prototype", ["Yb"], "+by-prototype+without-Yb"),
+        ],
+    )
+    def test_the_mark_says_what_is_different(self, by, elements, mark):
+        changed, found = regroup(RULE, by, elements)
+        assert found == mark
+        assert changed.needs_structures is bool(mark)
+
+    def test_a_rule_says_only_what_it_asks_for(self):
+        usual = {"salt": "salt", "fractions": [0.6, 0.1, 0.3], "group": "formula"}
+        assert rule_facts(RULE) == usual
+        changed, _ = regroup(RULE, "chemsys", ["Yb"])
+        assert rule_facts(changed) == {**usual, "by": "chemsys", "held_out": ["Yb"]}
+
+    def test_facts_are_read_back_as_the_rule(self):
+        for changed in (RULE, regroup(RULE, "prototype", ["Yb", "Lu"])[0]):
+            assert parse(SplitRule, rule_facts(changed), "here") == changed
+
+
+def test_the_smallest_subset_is_a_thousandth():
+    assert SUBSET_PERCENTS[:4] == (0.1, 0.2, 0.5, 1)
+    assert SUBSET_PERCENTS[-1] == 100

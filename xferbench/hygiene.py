@@ -2,6 +2,8 @@
 
 A flag is a fact about the calculations, not a fault: what a task makes of it is the task's business. ``UNCLEAN`` are the
 flags that a comparison of PBE with r²SCAN should not mix in without saying so.
+
+Flags are told of whole tables at once, in a few vector operations: a pair costs microseconds.
 """
 
 from __future__ import annotations
@@ -11,17 +13,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow.compute as pc
 
-from xferbench.records import PROPERTIES, Functional
+from xferbench.records import PROPERTIES, Functional, Geometry
+from xferbench.tables import flat_values, frames_table, list_lengths, table_frames, take
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
+    import pyarrow as pa
     from numpy.typing import NDArray
 
     from xferbench.records import Frame, Pair
 
     Floats = NDArray[np.float64]
+    Integers = NDArray[np.int64]
+    Mask = NDArray[np.bool_]
 
 HUBBARD_U = "hubbard_u"
 CORRECTED = "corrected"
@@ -29,6 +36,7 @@ MOMENTS_DIFFER = "moments_differ"
 SPIN_FLIP = "spin_flip"
 FAR_FROM_EQUILIBRIUM = "far_from_equilibrium"
 ISOLATED_ATOM = "isolated_atom"
+VOLUME_DIFFERS = "volume_differs"
 DUPLICATE_GEOMETRY = "duplicate_geometry"
 MISSING = {name: f"missing_{name}" for name in PROPERTIES if name != "energy"}
 
@@ -39,12 +47,27 @@ FLAGS = {
     SPIN_FLIP: "two atoms are parallel on one side and antiparallel on the other, both with sizeable moments",
     FAR_FROM_EQUILIBRIUM: "a force above the threshold on one side",
     ISOLATED_ATOM: "an atom further from all others, periodic images included, than the threshold",
+    VOLUME_DIFFERS: "the volumes per atom of the two sides differ by more than the threshold",
     DUPLICATE_GEOMETRY: "another pair has the same structure, to 1e-3 Å",
     **{flag: f"no {name} on one side" for name, flag in MISSING.items()},
 }
 """Flag -> what it means."""
 
 UNCLEAN = frozenset({HUBBARD_U, MOMENTS_DIFFER, SPIN_FLIP, DUPLICATE_GEOMETRY, ISOLATED_ATOM})
+
+GRIDS = (0.0, 0.39)
+"""Offsets, in steps, of the grids that coordinates are rounded to. Two structures that a rounding edge of one grid keeps
+apart are rarely on an edge of the other as well; on the second one no simple fraction of a lattice vector is on an edge."""
+
+
+STRUCTURE = ("numbers", "positions", "cell", "pbc")
+"""Columns of a table."""
+
+FLAT = 1e-6
+"""Å³. A cell of a smaller volume is taken for none: coordinates are compared as they are."""
+
+NEXT_ATOMS = 8
+"""How many atoms of the list are tried as neighbours of each before all of them are looked at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,12 +78,14 @@ class Thresholds:
         moment: µB by which an atom's |m| differs, and which a moment must have for its sign to mean something.
         force: eV/Å, the largest force on an atom.
         isolation: Å to the nearest atom.
+        volume: Of the larger volume per atom over the smaller, minus 1.
         place: Å to which coordinates are rounded when structures are compared.
     """
 
     moment: float = 0.5
     force: float = 10.0
     isolation: float = 6.0
+    volume: float = 0.1
     place: float = 1e-3
 
 
@@ -69,55 +94,207 @@ THRESHOLDS = Thresholds()
 
 def flags(pair: Pair, thresholds: Thresholds = THRESHOLDS) -> frozenset[str]:
     """The flags of one pair by itself: all but ``duplicate_geometry``."""
-    sides = (pair.gga, pair.r2scan)
-    found = {
-        HUBBARD_U: any(side.functional is Functional.PBE_U for side in sides),
-        CORRECTED: any(side.correction not in {None, 0.0} for side in sides),
-        FAR_FROM_EQUILIBRIUM: any(_largest(side.forces) > thresholds.force for side in sides),
-        ISOLATED_ATOM: any(has_isolated_atom(side, thresholds.isolation) for side in sides),
-        **{flag: any(getattr(side, name) is None for side in sides) for name, flag in MISSING.items()},
+    masks = flag_masks(frames_table([pair.gga]), frames_table([pair.r2scan]), thresholds)
+    found = frozenset(flag for flag, mask in masks.items() if mask[0])
+    return found - {VOLUME_DIFFERS} if pair.geometry is Geometry.SAME_GEOMETRY else found
+
+
+def flag_masks(gga: pa.Table, r2scan: pa.Table, thresholds: Thresholds = THRESHOLDS) -> dict[str, Mask]:
+    """The flags of pairs by themselves: all but ``duplicate_geometry``.
+
+    Args:
+        gga: ``FRAME_SCHEMA``.
+        r2scan: Row i is the partner of row i.
+        thresholds: Where flags begin.
+
+    Returns:
+        Flag -> (pairs,) whether each has it.
+    """
+    sides = (gga, r2scan)
+    differ, flip = _magnetism(gga, r2scan, thresholds.moment)
+    return {
+        HUBBARD_U: _either(_is_hubbard(side) for side in sides),
+        CORRECTED: _either(_is_corrected(side) for side in sides),
+        MOMENTS_DIFFER: differ,
+        SPIN_FLIP: flip,
+        FAR_FROM_EQUILIBRIUM: _either(largest_forces(side) > thresholds.force for side in sides),
+        ISOLATED_ATOM: _either(_isolated(side, thresholds.isolation) for side in sides),
+        VOLUME_DIFFERS: volume_ratios(gga, r2scan) > 1 + thresholds.volume,
+        **{flag: _either(side[name].is_null().to_numpy() for side in sides) for name, flag in MISSING.items()},
     }
-    return frozenset(flag for flag, holds in found.items() if holds) | _magnetism(pair, thresholds.moment)
 
 
 def duplicates(pairs: Iterable[Pair], thresholds: Thresholds = THRESHOLDS) -> frozenset[str]:
     """Ids of the pairs whose r2SCAN structure another pair has as well; the first of equal ones is among them.
 
-    Structures are equal if species in order, lattice and wrapped coordinates round to the same place. Two that lie on either
-    side of a rounding edge are missed, and a supercell or another choice of axes is another structure.
+    Structures are equal if species in order, lattice and wrapped coordinates round to the same place, on either of two
+    grids. A supercell, another order of atoms or another choice of axes is another structure.
     """
-    seen: dict[bytes, list[str]] = {}
-    for pair in pairs:
-        seen.setdefault(geometry_key(pair.r2scan, thresholds.place), []).append(pair.pair_id)
-    return frozenset(name for names in seen.values() if len(names) > 1 for name in names)
+    frames = [pair.r2scan for pair in pairs]
+    if not frames:
+        return frozenset()
+    same = repeated(geometry_keys(frames_table(frames), thresholds.place))
+    return frozenset(frame.pair_id for frame, is_same in zip(frames, same, strict=True) if is_same)
+
+
+def repeated(keys: NDArray[np.uint64]) -> Mask:
+    """Which structures occur more than once.
+
+    Args:
+        keys: (structures, 2), those of ``geometry_keys``.
+    """
+    found = np.zeros(len(keys), dtype=bool)
+    for grid in range(len(GRIDS)):
+        _, inverse, counts = np.unique(keys[:, grid], return_inverse=True, return_counts=True)
+        found |= counts[inverse] > 1
+    return found
+
+
+def geometry_keys(table: pa.Table, place: float = THRESHOLDS.place) -> NDArray[np.uint64]:
+    """Hashes of structures, equal where everything rounds to the same place.
+
+    Args:
+        table: ``FRAME_SCHEMA``. Whole lattice vectors between an atom and its image make no difference, nor does a shift of
+            all atoms. A frame without a structure equals none but itself.
+        place: Å.
+
+    Returns:
+        (rows, 2) for the two ``GRIDS``.
+    """
+    n = list_lengths(table["numbers"].combine_chunks())
+    there = list_lengths(table["positions"].combine_chunks()) == n
+    keys = np.empty((len(n), len(GRIDS)), dtype=np.uint64)
+    keys[there] = _structure_keys(_rows(table, there, STRUCTURE), place)
+    names = _rows(table, ~there, ("frame_id",))["frame_id"].to_pylist()
+    keys[~there] = np.array([_hash(name.encode()) for name in names], dtype=np.uint64)[:, None]
+    return keys
+
+
+def _structure_keys(table: pa.Table, place: float) -> NDArray[np.uint64]:
+    column = table["numbers"].combine_chunks()
+    n, numbers = list_lengths(column), flat_values(column)
+    lattices, periodic = _cells(table), _periodic(table)
+    starts, owner = np.cumsum(n) - n, np.repeat(np.arange(len(n)), n)
+    positions = flat_values(table["positions"].combine_chunks()).reshape(-1, 3)
+    flat = np.abs(np.linalg.det(lattices)) < FLAT
+    cells, periodic = np.where(flat[:, None, None], np.eye(3), lattices), periodic & ~flat[:, None]
+    fractional = np.einsum("ij,ijk->ik", positions - positions[starts[owner]], np.linalg.inv(cells)[owner])
+    steps = np.maximum(np.rint(np.linalg.norm(cells, axis=2) / place), 1)
+    keys = np.empty((len(n), len(GRIDS)), dtype=np.uint64)
+    for grid, offset in enumerate(GRIDS):
+        rounded = np.floor(fractional * steps[owner] + offset + 0.5)
+        rounded = np.where(periodic[owner], rounded % steps[owner], rounded)
+        atoms = np.column_stack([numbers, rounded]).astype("<i8").tobytes()
+        edges = np.floor(lattices / place + offset + 0.5).astype("<i8").tobytes()
+        ends = 4 * 8 * np.cumsum(n)
+        keys[:, grid] = [
+            _hash(edges[9 * 8 * i : 9 * 8 * (i + 1)] + atoms[a:b])
+            for i, (a, b) in enumerate(zip((ends - 4 * 8 * n).tolist(), ends.tolist(), strict=True))
+        ]
+    return keys
+
+
+def _hash(data: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
 
 
 def geometry_key(frame: Frame, place: float = THRESHOLDS.place) -> bytes:
-    """A digest of a structure, equal where everything rounds to the same place.
-
-    Args:
-        frame: Whole lattice vectors between an atom and its image make no difference.
-        place: Å.
-    """
-    digest = hashlib.sha256(np.asarray(frame.numbers, dtype="<i8").tobytes())
-    fractional = np.linalg.solve(frame.cell.T, (frame.positions - frame.positions[0]).T).T
-    steps = np.maximum(np.rint(np.linalg.norm(frame.cell, axis=1) / place), 1)
-    periodic = np.array(frame.pbc)
-    rounded = np.rint(fractional * steps)
-    rounded[:, periodic] %= steps[periodic]
-    for values in (np.rint(frame.cell / place), rounded):
-        digest.update((values + 0.0).astype("<i8").tobytes())
-    return digest.digest()
+    """``geometry_keys`` of one structure."""
+    return bytes(geometry_keys(frames_table([frame]), place)[0])
 
 
 def has_isolated_atom(frame: Frame, distance: float) -> bool:
     """Whether an atom is further than ``distance`` Å from all others and from its own images."""
+    if _images_near(frame.cell[None], np.array([frame.pbc]), distance)[0]:
+        return False
     if frame.n_atoms > 1 and _nearest_in_cell(frame.positions).max() <= distance:
         return False  # near enough without looking at images, as almost all are
     from ase.neighborlist import neighbor_list
 
     central = neighbor_list("i", frame.atoms(), distance)
     return len(np.unique(central)) < frame.n_atoms
+
+
+def largest_forces(table: pa.Table) -> Floats:
+    """(rows,) eV/Å: the largest force on an atom of each frame, 0 where there are none."""
+    column = table["forces"].combine_chunks()
+    return _row_max(np.linalg.norm(flat_values(column).reshape(-1, 3), axis=1), list_lengths(column))
+
+
+def volume_ratios(gga: pa.Table, r2scan: pa.Table) -> Floats:
+    """(pairs,) the larger volume per atom over the smaller, 1 where a frame is not periodic in all directions."""
+    volumes = []
+    for table in (gga, r2scan):
+        periodic = _periodic(table).all(axis=1)
+        volume = np.abs(np.linalg.det(_cells(table))) / list_lengths(table["numbers"].combine_chunks())
+        volumes.append(np.where(periodic & (volume > 0), volume, np.nan))
+    ratios: Floats = np.nan_to_num(np.maximum(*volumes) / np.minimum(*volumes), nan=1.0)
+    return ratios
+
+
+def _either(masks: Iterable[Mask]) -> Mask:
+    found: Mask = np.logical_or.reduce(list(masks))
+    return found
+
+
+def _is_hubbard(table: pa.Table) -> Mask:
+    found: Mask = pc.equal(table["functional"], Functional.PBE_U.value).to_numpy().astype(bool)
+    return found
+
+
+def _is_corrected(table: pa.Table) -> Mask:
+    found: Mask = pc.fill_null(pc.not_equal(table["correction"], 0.0), False).to_numpy().astype(bool)
+    return found
+
+
+def _magnetism(gga: pa.Table, r2scan: pa.Table, threshold: float) -> tuple[Mask, Mask]:
+    """Whether moments differ in size, and in sign; the sign of all moments at once means nothing."""
+    columns = [table["magmoms"].combine_chunks() for table in (gga, r2scan)]
+    lengths = [list_lengths(column) for column in columns]
+    common = (lengths[0] == lengths[1]) & (lengths[0] > 0)
+    n = np.where(common, lengths[0], 0)
+    first, second = (
+        flat_values(column)[np.repeat(common, length)] for column, length in zip(columns, lengths, strict=True)
+    )
+    differ = _row_max(np.abs(np.abs(first) - np.abs(second)), n) > threshold
+    relative = np.sign(first * second) * ((np.abs(first) > threshold) & (np.abs(second) > threshold))
+    return differ, (_row_max(relative, n) > 0) & (_row_max(-relative, n) > 0)
+
+
+def _isolated(table: pa.Table, distance: float) -> Mask:
+    """See ``has_isolated_atom``, which only few structures are left for."""
+    there = list_lengths(table["positions"].combine_chunks()) == list_lengths(table["numbers"].combine_chunks())
+    found: Mask = there & ~_images_near(_cells(table), _periodic(table), distance)
+    found[found] = _somewhere_alone(_rows(table, found, STRUCTURE), distance)
+    if found.any():
+        found[found] = [has_isolated_atom(frame, distance) for frame in table_frames(_rows(table, found))]
+    return found
+
+
+def _somewhere_alone(table: pa.Table, distance: float) -> Mask:
+    """Where some atom is not near any of the next atoms in the list, or an image of theirs; other atoms may be."""
+    n = list_lengths(table["numbers"].combine_chunks())
+    starts, owner = np.cumsum(n) - n, np.repeat(np.arange(len(n)), n)
+    cells = _cells(table) * _periodic(table)[:, :, None]
+    inverses = np.linalg.pinv(cells)
+    positions = flat_values(table["positions"].combine_chunks()).reshape(-1, 3)
+    alone = np.ones(len(owner), dtype=bool)
+    for shift in range(1, NEXT_ATOMS + 1):
+        atoms = np.flatnonzero(alone)
+        rows = owner[atoms]
+        partners = starts[rows] + (atoms - starts[rows] + shift) % n[rows]
+        apart = positions[partners] - positions[atoms]
+        apart -= np.einsum("ij,ijk->ik", np.rint(np.einsum("ij,ijk->ik", apart, inverses[rows])), cells[rows])
+        near = (np.linalg.norm(apart, axis=1) <= distance) & (partners != atoms)
+        alone[atoms[near]] = alone[partners[near]] = False
+    return np.bincount(owner[alone], minlength=len(n)) > 0
+
+
+def _images_near(cells: Floats, periodic: Mask, distance: float) -> Mask:
+    """Where a lattice vector is so short that every atom has an image of its own within the distance."""
+    lengths = np.where(periodic, np.linalg.norm(cells, axis=2), np.inf)
+    near: Mask = lengths.min(axis=1) <= distance
+    return near
 
 
 def _nearest_in_cell(positions: Floats) -> Floats:
@@ -127,19 +304,25 @@ def _nearest_in_cell(positions: Floats) -> Floats:
     return nearest
 
 
-def _largest(forces: Floats | None) -> float:
-    return 0.0 if forces is None else float(np.linalg.norm(forces, axis=1).max(initial=0.0))
+def _row_max(values: Floats, lengths: Integers) -> Floats:
+    """The largest value of each row, 0 where it has none or only negative ones."""
+    largest = np.zeros(len(lengths))
+    filled = np.flatnonzero(lengths)
+    if len(filled):
+        starts = (np.cumsum(lengths) - lengths)[filled]
+        largest[filled] = np.maximum(np.maximum.reduceat(values, starts), 0.0)
+    return largest
 
 
-def _magnetism(pair: Pair, threshold: float) -> frozenset[str]:
-    """How the moments of the two sides differ; the sign of all moments at once means nothing."""
-    first, second = pair.gga.magmoms, pair.r2scan.magmoms
-    if first is None or second is None or len(first) != len(second):
-        return frozenset()
-    found = set()
-    if np.abs(np.abs(first) - np.abs(second)).max(initial=0.0) > threshold:
-        found.add(MOMENTS_DIFFER)
-    relative = np.sign(first * second)[(np.abs(first) > threshold) & (np.abs(second) > threshold)]
-    if len(set(relative.tolist())) > 1:
-        found.add(SPIN_FLIP)
-    return frozenset(found)
+def _rows(table: pa.Table, mask: Mask, columns: Sequence[str] | None = None) -> pa.Table:
+    """The rows of a mask, with some of the columns."""
+    part = table if columns is None else table.select(list(columns))
+    return part if mask.all() else take(part, np.flatnonzero(mask))
+
+
+def _cells(table: pa.Table) -> Floats:
+    return flat_values(table["cell"].combine_chunks()).reshape(-1, 3, 3)
+
+
+def _periodic(table: pa.Table) -> Mask:
+    return flat_values(table["pbc"].combine_chunks()).reshape(-1, 3).astype(bool)

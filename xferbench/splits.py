@@ -3,13 +3,17 @@
 A material's place depends on nothing but its id and the rule's salt: it hashes to a number in [0, 1), and the fractions cut
 that interval. So adding, removing or reordering data never moves a material, and frames of one material never meet in
 different splits. The price is that the fractions hold on average only.
+
+With groups (``grouping``), the name of the group is hashed in place of the id, and a group with a held-out element goes to
+test whole.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from typing import TYPE_CHECKING
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 from xferbench.errors import DataError
 from xferbench.records import SPLITS
@@ -18,14 +22,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from collections.abc import Set as AbstractSet
 
+    from xferbench.grouping import Groups
     from xferbench.records import SplitRule
 
-SUBSET_PERCENTS = (1, 2, 5, 10, 20, 50, 100)
+    Grouping = Literal["material", "chemsys", "prototype"]
+
+SUBSET_PERCENTS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 """Sizes of the nested training subsets whose counts are recorded, in percent of the training materials."""
 
 
-def assign(material_ids: Iterable[str], rule: SplitRule) -> dict[str, str]:
+def assign(material_ids: Iterable[str], rule: SplitRule, groups: Groups | None = None) -> dict[str, str]:
     """Deal materials to splits.
+
+    Args:
+        material_ids: In any order.
+        rule: How.
+        groups: What the materials belong to, if the rule asks for more than their ids.
 
     Returns:
         Material id -> split, sorted by id.
@@ -36,10 +48,34 @@ def assign(material_ids: Iterable[str], rule: SplitRule) -> dict[str, str]:
     train, val = _cuts(rule)
 
     def split(material_id: str) -> str:
-        place = _place("split", material_id, rule)
+        group = material_id if groups is None else groups.names.get(material_id, material_id)
+        if groups is not None and group in groups.held_out:
+            return "test"
+        place = _place("split", group, rule)
         return SPLITS[(place >= train) + (place >= val)]
 
     return {material_id: split(material_id) for material_id in sorted(set(material_ids))}
+
+
+def regroup(rule: SplitRule, by: Grouping, held_out: Iterable[str]) -> tuple[SplitRule, str]:
+    """A rule that deals other groups, and the mark it leaves on the version of a data set.
+
+    Returns:
+        The rule, and ``""``, ``+by-chemsys`` or ``+without-Lu-Yb``, or both: what tells the data set from the usual one.
+    """
+    elements = tuple(sorted(set(held_out)))
+    mark = (f"+by-{by}" if by != "material" else "") + (f"+without-{'-'.join(elements)}" if elements else "")
+    return replace(rule, by=by, held_out=elements), mark
+
+
+def rule_facts(rule: SplitRule) -> dict[str, Any]:
+    """A rule as plain JSON values; what it does not ask for is left out."""
+    facts = {**asdict(rule), "fractions": list(rule.fractions), "held_out": list(rule.held_out)}
+    if rule.by == "material":
+        del facts["by"]
+    if not rule.held_out:
+        del facts["held_out"]
+    return facts
 
 
 def subset_key(material_id: str, rule: SplitRule) -> float:

@@ -1,0 +1,185 @@
+"""Training records against test pairs. The test pairs are in memory, the training set passes by."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xferbench.audit.reading import Record, normal_id, records
+from xferbench.audit.record import KINDS, Audit, Regime, regime
+from xferbench.audit.structures import TOLERANCE, fingerprint, same
+from xferbench.errors import DataError, UsageError
+from xferbench.grouping import chemical_system, reduced_composition
+from xferbench.storage import sha256
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from xferbench.dataset import Dataset
+    from xferbench.records import Frame, Pair
+
+    Floats = NDArray[np.float64]
+
+ID, STRUCTURE, COMPOSITION, CHEMSYS = KINDS
+
+
+class Known:
+    """The test pairs of a data set, to be found by id, composition, chemical system and structure."""
+
+    def __init__(self, dataset: Dataset, split: str, tolerance: float = TOLERANCE) -> None:
+        """Read the pairs of a split.
+
+        Raises:
+            UnknownNameError: No such split.
+            UsageError: The tolerance is not positive.
+            DataError: The split has no pairs.
+        """
+        if not 0 < tolerance < 1:
+            raise UsageError(f"the tolerance must be between 0 and 1 atomic spacings, not {tolerance:g}")
+        self.tolerance = tolerance
+        self.pair_ids: list[str] = []
+        self._found: dict[str, dict[str, list[int]]] = {kind: {} for kind in (ID, COMPOSITION, CHEMSYS)}
+        self._frames: dict[str, list[tuple[int, Frame]]] = {}
+        self._described: dict[str, tuple[NDArray[np.int64], Floats]] = {}
+        for row, pair in enumerate(dataset.iter_pairs(split)):
+            self._add(row, pair)
+        if not self.pair_ids:
+            raise DataError(f"split {split!r} of {dataset.directory} has no pairs to compare with")
+
+    def match(self, record: Record, seen: NDArray[np.bool_] | None = None) -> dict[str, list[int]]:
+        """The test pairs that a training record agrees with.
+
+        Args:
+            record: Of the training set.
+            seen: (pairs,) those whose structures need not be compared.
+
+        Returns:
+            Each of ``KINDS`` -> numbers of pairs.
+        """
+        names = list(record.ids)
+        found: dict[str, list[int]] = {kind: [] for kind in KINDS}
+        if record.numbers is not None:
+            composition = reduced_composition(record.numbers)
+            names.append(composition)
+            found[COMPOSITION] = self._found[COMPOSITION].get(composition, [])
+            found[CHEMSYS] = self._found[CHEMSYS].get(chemical_system(record.numbers), [])
+            if found[COMPOSITION] and not (seen is not None and seen[found[COMPOSITION]].all()):
+                found[STRUCTURE] = self._same_structures(record, composition)
+        found[ID] = sorted({row for name in names for row in self._found[ID].get(name, ())})
+        return found
+
+    def _add(self, row: int, pair: Pair) -> None:
+        self.pair_ids.append(pair.pair_id)
+        composition = reduced_composition(pair.r2scan.numbers)
+        names = {pair.pair_id, pair.material_id, pair.gga.frame_id, pair.r2scan.frame_id}
+        keys = {ID: names | {normal_id(name) for name in names}, COMPOSITION: {composition}}
+        keys[CHEMSYS] = {chemical_system(pair.r2scan.numbers)}
+        for kind, values in keys.items():
+            for value in values:
+                self._found[kind].setdefault(value, []).append(row)
+        sides = (pair.gga, pair.r2scan)
+        equal = all(np.array_equal(*(getattr(side, name) for side in sides)) for name in ("positions", "cell"))
+        frames = sides[1:] if equal else sides
+        self._frames.setdefault(composition, []).extend((row, frame) for frame in frames if frame.has_structure)
+
+    def _same_structures(self, record: Record, composition: str) -> list[int]:
+        """Pairs with a structure of the record's; a record whose structure is damaged has none."""
+        if record.numbers is None or record.structure is None or not self._frames[composition]:
+            return []
+        if composition not in self._described:
+            rows, frames = zip(*self._frames[composition], strict=True)
+            own = [fingerprint(f.numbers, f.positions, f.cell, np.array(f.pbc)) for f in frames]
+            self._described[composition] = np.array(rows), np.array(own)
+        numbers, others = self._described[composition]
+        described = structure_of(record)
+        return [] if described is None else sorted(set(numbers[same(described, others, self.tolerance)].tolist()))
+
+
+def structure_of(record: Record) -> Floats | None:
+    """The description of a record's structure; none if it has none or it is damaged."""
+    if record.numbers is None or record.structure is None:
+        return None
+    try:
+        positions, cell, pbc = record.structure()
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
+    whole = positions.shape == (len(record.numbers), 3) and cell.shape == (3, 3) and pbc.shape == (3,)
+    if not whole or not (np.isfinite(positions).all() and np.isfinite(cell).all()):
+        return None
+    return fingerprint(record.numbers, positions, cell, pbc)
+
+
+def audit(
+    dataset: Dataset,
+    train: Path,
+    *,
+    split: str = "test",
+    tolerance: float = TOLERANCE,
+    counts_only: bool = False,
+    with_hash: bool = False,
+) -> Audit:
+    """Compare a training set with the test pairs of a data set.
+
+    The training set is read once, record by record; memory does not grow with it.
+
+    Args:
+        dataset: Whose pairs.
+        train: A file or directory, see ``reading``.
+        split: Which pairs.
+        tolerance: See ``structures``.
+        counts_only: Leave out which pairs overlap.
+        with_hash: State the SHA-256 of the training file.
+
+    Raises:
+        UsageError: The tolerance is not positive, or a hash is wanted of a directory.
+        StorageError: A file cannot be read.
+        DataError: There is nothing in the training set, or a file is damaged or of no known layout.
+    """
+    if with_hash and train.is_dir():
+        raise UsageError(f"{train} is a directory, which has no hash; leave the hash out or name a file")
+    known = Known(dataset, split, tolerance)
+    hits = {kind: np.zeros(len(known.pair_ids), dtype=bool) for kind in KINDS}
+    compared: Counter[str] = Counter(dict.fromkeys(KINDS, 0))
+    n = unread = 0
+    for record in records(train):
+        n += 1
+        kinds = _comparable(record)
+        compared.update(kinds)
+        unread += not kinds
+        for kind, rows in known.match(record, hits[STRUCTURE]).items():
+            hits[kind][rows] = True
+    if n == 0:
+        raise DataError(f"{train} has no records; name the training set itself")
+    overlapping = {kind: tuple(sorted(known.pair_ids[row] for row in np.flatnonzero(hits[kind]))) for kind in KINDS}
+    systems_known = compared[CHEMSYS] == n
+    regimes = Counter(
+        regime({kind for kind in KINDS if hits[kind][row]}, systems_known=systems_known)
+        for row in range(len(known.pair_ids))
+    )
+    return Audit(
+        dataset=dataset.name,
+        version=dataset.version,
+        fingerprint=dataset.fingerprint,
+        split=split,
+        tolerance=tolerance,
+        test_pairs=len(known.pair_ids),
+        train_records=n,
+        compared=dict(compared),
+        unread=unread,
+        counts={kind: len(names) for kind, names in overlapping.items()},
+        regimes={name.value: regimes[name] for name in Regime},
+        overlapping=None if counts_only else overlapping,
+        train_sha256=sha256(train) if with_hash else None,
+    )
+
+
+def _comparable(record: Record) -> list[str]:
+    """In what a record can agree with a pair."""
+    kinds = [ID] if record.ids else []
+    if record.numbers is not None:
+        kinds += [COMPOSITION, CHEMSYS, *([STRUCTURE] if record.structure is not None else [])]
+    return kinds
