@@ -13,15 +13,14 @@ from __future__ import annotations
 
 import argparse
 import csv
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from ase.data import atomic_numbers
 
 from xferbench import references
+from xferbench.sources.mp_thermo import atoms_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,19 +109,6 @@ def read(path: Path) -> Rows:
     names = ["e_gga_gga_u", "e_r2scan", "hf_ref", "e_chgnet", *ENTHALPIES]
     values = {name: np.array([float(row[name] or "nan") for row in paired]) for name in names}
     return Rows(values=values, numbers=[atoms_of(row["composition"]) for row in paired], n_read=len(rows))
-
-
-def atoms_of(composition: str) -> Integers:
-    """``Fe4 P4`` -> atomic numbers of eight atoms.
-
-    >>> atoms_of("Li1 H2").tolist()
-    [3, 1, 1]
-    """
-    parts = [re.fullmatch(r"([A-Z][a-z]?)(\d+)", part) for part in composition.split()]
-    counts = [(part[1], int(part[2])) for part in parts if part]
-    if len(counts) < len(parts) or not counts:
-        raise ValueError(f"{composition!r} is no composition like 'Fe4 P4'")
-    return np.concatenate([np.full(count, atomic_numbers[symbol]) for symbol, count in counts])
 
 
 def errors_of(difference: Floats) -> Errors:

@@ -34,6 +34,7 @@ class ModelFacts:
         kind: A floor is a baseline without a potential.
         functional: What the model says it reproduces.
         references: Declared elemental references, symbol -> eV/atom; none if the model declares none.
+        energy_corrections: Which empirical corrections the card says its training energies hold, if it says so.
         card_sha256: Of the model card, if there is one.
         source_sha256: Of the user's file the model came from, if it came from one.
 
@@ -46,6 +47,7 @@ class ModelFacts:
     kind: Literal["model", "floor"]
     functional: Functional
     references: Mapping[str, float] | None = None
+    energy_corrections: Literal["none", "MP2020"] | None = None
     card_sha256: str | None = None
     source_sha256: str | None = None
 
@@ -253,6 +255,34 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Corrections:
+    """Whether predicted energies hold the empirical corrections of the Materials Project; ``docs/identity.md`` derives it.
+
+    Attributes:
+        verdict: By the interval; ``not_identifiable`` where the frames have no corrections that elemental offsets leave.
+        declared: What the model card says of its training labels, if it says anything.
+        value: Part of the corrections that the predictions hold: 0 none, 1 all.
+        ci_low: Lower end of the bootstrap interval.
+        ci_high: Upper end.
+        n_frames: Frames with a prediction, a label and a known correction.
+        n_materials: Materials that tell: those whose correction elemental offsets do not take out, and no more than there
+            are beyond the number of offsets.
+        n_unknown: Frames with prediction and label whose correction the rules do not decide.
+        reason: Why there is no value, or no verdict.
+    """
+
+    verdict: Literal["corrected", "uncorrected", "undecided", "not_identifiable"]
+    declared: Literal["none", "MP2020"] | None
+    value: float | None
+    ci_low: float | None
+    ci_high: float | None
+    n_frames: int
+    n_materials: int
+    n_unknown: int
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ElementEntry:
     """One metric restricted to one element.
 
@@ -268,6 +298,46 @@ class ElementEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Overlap:
+    """What the training set of the model knows of the test pairs, by an audit, and the scores without what it has seen.
+
+    Attributes:
+        audit_sha256: Of the audit file.
+        train_records: Records of the training set that were read.
+        compared: In what a record can agree with a test pair (``audit.KINDS``) -> records that have it.
+        counts: The same -> test pairs that some record agrees with.
+        regimes: ``seen-structure``, ``new-material``, ``new-chemsys`` -> test pairs.
+        n_clean: Test frames that are not ``seen-structure``; none if the audit holds counts only.
+        clean: Every metric of the task over these frames, with the offsets of all; empty if there are none.
+        slices: Some metrics of the test frames of each regime that has any; empty if the audit holds counts only.
+        reason: Why ``clean`` is empty.
+    """
+
+    audit_sha256: str
+    train_records: int
+    compared: Mapping[str, int]
+    counts: Mapping[str, int]
+    regimes: Mapping[str, int]
+    n_clean: int | None
+    clean: tuple[MetricEntry, ...]
+    slices: tuple[SliceEntry, ...]
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Excluded:
+    """What the task leaves out of its split.
+
+    Attributes:
+        flags: Each flag the task excludes -> pairs of the split that have it.
+        pairs: Pairs left out: those with any of the flags.
+    """
+
+    flags: Mapping[str, int]
+    pairs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """One model on one task.
 
@@ -277,6 +347,9 @@ class Result:
             are aligned, and the elemental references of the labels are removed from both sides (eV/atom); forces are
             single components (eV/Å).
         notes: Suspicions about the predictions, in words. They change no number.
+        overlap: Of the training set with the test pairs; none, and not in the file, if it was not audited.
+        corrections: Whether energies hold empirical corrections; none, and not in the file, for floors.
+        excluded: What the task leaves out; none, and not in the file, if the task excludes no flags.
     """
 
     task: TaskEntry
@@ -295,6 +368,9 @@ class Result:
     parity: Mapping[str, tuple[tuple[float, ...], ...]]
     environment: Environment
     schema: int = field(default=SCHEMA)
+    overlap: Overlap | None = None
+    excluded: Excluded | None = None
+    corrections: Corrections | None = None
 
     def metric(self, key: str) -> MetricEntry | None:
         """The entry of one metric, if the task has it."""
@@ -307,7 +383,11 @@ class Result:
 
     def to_json(self) -> str:
         """The file's text: the same result gives the same bytes."""
-        return to_json(dataclasses.asdict(self))
+        values = dataclasses.asdict(self)
+        for name in ("overlap", "excluded", "corrections"):
+            if values[name] is None:
+                del values[name]
+        return to_json(values)
 
 
 def from_json(data: object, where: object) -> Result:
@@ -362,8 +442,11 @@ def _problems(result: Result) -> Iterator[str]:
         yield "a metric is listed twice"
     if sum(entry.main for entry in result.metrics) != 1:
         yield "exactly one metric must be the main one"
-    for entry in (*result.metrics, *(entry for part in result.slices for entry in part.metrics)):
+    clean = () if result.overlap is None else result.overlap.clean
+    for entry in (*result.metrics, *(entry for part in result.slices for entry in part.metrics), *clean):
         yield from _metric_problems(entry)
+    if result.overlap is not None and bool(clean) == (result.overlap.reason is not None):
+        yield "overlap has neither clean scores nor a reason, or both"
     for item in result.identity.entries:
         if (item.ci_low is None) != (item.ci_high is None) or (item.reason is None) != (item.ci_low is not None):
             yield f"identity by {item.quantity} lacks its interval without a reason"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -65,3 +67,41 @@ class TestSample:
         expected = np.zeros((3, 2))
         np.add.at(expected, above[group], values)
         assert twice.tolist() == expected.tolist()
+
+
+class TestPieces:
+    def rows(self, n=10):
+        label, noise, base = np.random.default_rng(0).normal(size=(3, n, 2))
+        return Sample(
+            prediction=label + noise,
+            label=label,
+            frame=np.random.default_rng(1).integers(0, 6, n),
+            n_frames=9,
+            baseline=base,
+            weight=np.arange(float(n)),
+        )
+
+    def test_pieces_hold_all_rows_in_their_order(self, monkeypatch):
+        monkeypatch.setattr(sys.modules[Sample.__module__], "PIECE", 4)
+        rows = self.rows()
+        pieces = list(rows.pieces())
+        assert [len(piece.frame) for _, piece in pieces] == [4, 4, 2]
+        for name in ("prediction", "label", "baseline", "weight"):
+            again = np.concatenate([getattr(piece, name) for _, piece in pieces])
+            assert (again == getattr(rows, name)).all()
+        assert np.concatenate([first + piece.frame for first, piece in pieces]).tolist() == rows.frame.tolist()
+
+    def test_sums_over_pieces_are_sums_over_all(self, monkeypatch):
+        rows, metric = self.rows(200), METRICS["force_rmse"]
+        whole = metric.components(rows)
+        monkeypatch.setattr(sys.modules[Sample.__module__], "PIECE", 7)
+        np.testing.assert_allclose(metric.components(rows), whole, rtol=1e-13)
+        assert (whole[6:] == 0).all()
+
+    def test_no_rows_are_one_empty_piece(self):
+        ((first, piece),) = sample(np.zeros((0, 3)), np.zeros((0, 3)), n_frames=2).pieces()
+        assert (first, piece.n_frames, piece.prediction.shape) == (0, 0, (0, 3))
+        assert METRICS["force_mae"].components(sample(np.zeros((0, 3)), np.zeros((0, 3)), n_frames=2)).tolist() == [
+            [0.0, 0.0],
+            [0.0, 0.0],
+        ]

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+from xferbench import dataset as datasets
 from xferbench.records import Functional, Prediction, Predictions
 from xferbench.results import Environment, ModelFacts
 from xferbench.scoring import expected_frames, score
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from xferbench.dataset import Dataset
-    from xferbench.records import Frame
+    from xferbench.records import Frame, SourceDataset
     from xferbench.tasks import Task
 
 FACTS = ModelFacts(id="m", name="M", kind="model", functional=Functional.R2SCAN)
@@ -35,6 +38,12 @@ def answer(frame: Frame) -> Prediction:
 
 
 @pytest.fixture
+def answer_to() -> Callable[[Frame], Prediction]:
+    """``answer``."""
+    return answer
+
+
+@pytest.fixture
 def answers(synthetic_dataset: Dataset, synthetic_task: Task) -> list[Prediction]:
     """``answer`` for every calibration and test frame."""
     return [answer(frame) for frame in expected_frames(synthetic_task, synthetic_dataset).frames]
@@ -42,12 +51,12 @@ def answers(synthetic_dataset: Dataset, synthetic_task: Task) -> list[Prediction
 
 @pytest.fixture
 def run(synthetic_dataset: Dataset, synthetic_task: Task) -> Callable[..., object]:
-    """``run(records, facts=…, task=…, …)`` -> result."""
+    """``run(records, facts=…, task=…, dataset=…, …)`` -> result."""
 
-    def inner(records, *, facts=FACTS, task=synthetic_task, settings=None, **options):
+    def inner(records, *, facts=FACTS, task=synthetic_task, dataset=synthetic_dataset, settings=None, **options):
         return score(
             task,
-            synthetic_dataset,
+            dataset,
             Predictions(records=records, settings=settings or {"model": "m"}),
             facts=facts,
             environment=ENVIRONMENT,
@@ -56,3 +65,21 @@ def run(synthetic_dataset: Dataset, synthetic_task: Task) -> Callable[..., objec
         )
 
     return inner
+
+
+@pytest.fixture
+def peculiar(synthetic_source: SourceDataset, synthetic_dataset: Dataset, tmp_path: Path) -> Dataset:
+    """The synthetic data set with a Hubbard U and a far atom among the test pairs, and a Hubbard U in train."""
+    test = sorted({pair.pair_id for pair in synthetic_dataset.pairs("test")})
+    train = synthetic_dataset.pairs("train")[0].pair_id
+    changes: dict[str, dict[str, object]] = {
+        test[0]: {"functional": Functional.PBE_U},
+        test[1]: {"functional": Functional.PBE_U, "magmoms": np.array([5.0])},
+        test[2]: {"correction": -1.0},
+        train: {"functional": Functional.PBE_U},
+    }
+    frames = [
+        replace(frame, **changes[frame.pair_id]) if frame.functional.is_gga and frame.pair_id in changes else frame
+        for frame in synthetic_source.frames
+    ]
+    return datasets.build(replace(synthetic_source, frames=frames), tmp_path / "peculiar")

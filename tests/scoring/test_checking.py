@@ -7,9 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from xferbench.dataset import Dataset
 from xferbench.errors import DataError, PredictionsError, UsageError
 from xferbench.records import Frame, Functional, Prediction, Predictions
 from xferbench.scoring.checking import NO_PREDICTION, Expected, check, expected_frames
+from xferbench.tasks import PairRule
 from xferbench.units import voigt_to_matrix
 
 ELEMENTS = {3: -1.9, 8: -4.9}
@@ -243,3 +245,39 @@ class TestExpectedFrames:
     def test_an_empty_split_is_named(self, synthetic_task, synthetic_dataset):
         with pytest.raises(DataError, match="split 'val' of data set synthetic has no r2scan frames"):
             expected_frames(replace(synthetic_task, calibration="val"), synthetic_dataset)
+
+
+class TestExcluded:
+    def task(self, task, dataset, *flags, **changes):
+        return replace(task, fingerprint=dataset.fingerprint, pairs=PairRule(exclude=flags), **changes)
+
+    def test_pairs_with_an_excluded_flag_are_not_scored(self, synthetic_task, peculiar):
+        whole = expected_frames(self.task(synthetic_task, peculiar), peculiar)
+        part = expected_frames(self.task(synthetic_task, peculiar, "hubbard_u", "moments_differ"), peculiar)
+        gone = sorted({item.pair_id for item in whole.test} - {item.pair_id for item in part.test})
+        assert len(whole.test) == 15
+        assert whole.excluded == {}
+        assert list(part.excluded) == gone
+        assert sorted(map(sorted, part.excluded.values())) == [["hubbard_u"], ["hubbard_u", "moments_differ"]]
+
+    def test_a_limit_counts_what_is_left(self, synthetic_task, peculiar):
+        part = expected_frames(self.task(synthetic_task, peculiar, "hubbard_u"), peculiar, limit=13)
+        assert part.limit is None
+        assert len(part.test) == 13
+
+    def test_calibration_keeps_its_frames_but_never_mixes_in_a_hubbard_u(self, synthetic_task, peculiar):
+        for flags, functional, count in (
+            (("corrected",), Functional.PBE, 27),
+            (("hubbard_u",), Functional.PBE, 26),
+            (("hubbard_u",), Functional.R2SCAN, 27),
+        ):
+            task = self.task(synthetic_task, peculiar, *flags, functional=functional)
+            assert len(expected_frames(task, peculiar).calibration) == count
+
+    def test_a_task_that_excludes_everything_is_told(self, synthetic_task, synthetic_dataset, monkeypatch):
+        flags = {pair.pair_id: frozenset({"corrected"}) for pair in synthetic_dataset.pairs("test")}
+        monkeypatch.setattr(Dataset, "flags", lambda _self, _split: flags)
+        with pytest.raises(
+            DataError, match="task synthetic-static@1 excludes all 15 pairs of 'test'; exclude fewer flags"
+        ):
+            expected_frames(self.task(synthetic_task, synthetic_dataset, "corrected"), synthetic_dataset)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from xferbench.audit import audit
 from xferbench.records import Functional
-from xferbench.scoring import slicing
+from xferbench.results import from_json
+from xferbench.scoring import Audited, expected_frames, slicing
 from xferbench.scoring.slicing import SLICES
+from xferbench.tasks import PairRule
 
 
 @pytest.fixture
@@ -83,3 +87,52 @@ class TestMeasured:
         raw = next(metric for metric in synthetic_task.metrics if metric.key == "energy_mae/raw")
         result = run(answers, task=replace(synthetic_task, metrics=(raw,), main=raw.key))
         assert all(part.metrics == () for part in result.slices)
+
+
+class TestFlags:
+    @pytest.fixture
+    def result(self, synthetic_task, peculiar, run, answer_to):
+        """``result(*excluded flags)`` of a model that says what the labels say."""
+
+        def make(*flags):
+            task = replace(synthetic_task, fingerprint=peculiar.fingerprint, pairs=PairRule(exclude=flags))
+            records = [answer_to(frame) for frame in expected_frames(task, peculiar).frames]
+            return run(records, task=task, dataset=peculiar)
+
+        return make
+
+    def test_slices_of_flags_have_as_many_frames_as_the_manifest_has_pairs(self, result, peculiar):
+        found = {part.name: part.n_frames for part in result().slices if part.name.startswith("flag:")}
+        stated = peculiar.manifest["hygiene"]["test"]["flags"]
+        assert found == {
+            f"flag:{flag}": n for flag, n in sorted(stated.items()) if n and not flag.startswith("missing_")
+        }
+        assert found == {"flag:corrected": 1, "flag:hubbard_u": 2, "flag:moments_differ": 1}
+        assert result().excluded is None
+
+    def test_what_is_excluded_is_counted_and_in_no_slice(self, result):
+        made = result("hubbard_u", "moments_differ", "isolated_atom")
+        assert made.excluded.pairs == 2
+        assert made.excluded.flags == {"hubbard_u": 2, "moments_differ": 1, "isolated_atom": 0}
+        assert made.counts.frames == 13
+        assert [part.name for part in made.slices if part.name.startswith("flag:")] == ["flag:corrected"]
+        assert {part.name: part.n_frames for part in made.slices}["hubbard-u"] == 0
+        assert from_json(json.loads(made.to_json()), "r.json") == made
+        assert "excluded" not in json.loads(result().to_json())
+
+    def test_predictions_of_excluded_frames_are_ignored_and_counted(self, synthetic_task, peculiar, run, answer_to):
+        task = replace(synthetic_task, fingerprint=peculiar.fingerprint, pairs=PairRule(exclude=("hubbard_u",)))
+        everything = [answer_to(frame) for frame in peculiar.frames("r2scan")]
+        made = run(everything, task=task, dataset=peculiar)
+        assert made.counts.ignored == len(everything) - 13 - 27
+
+
+def test_regimes_are_slices_of_an_audited_result(run, answers, synthetic_dataset, tmp_path):
+    (tmp_path / "train.txt").write_text("3-17\nLi\nMgO\n")
+    made = audit(synthetic_dataset, tmp_path / "train.txt")
+    result = run(answers, audited=Audited(audit=made, sha256="sha256:" + "1" * 64, where="a.json"))
+    found = {part.name: part.n_frames for part in result.overlap.slices}
+    assert found == {name: n for name, n in made.regimes.items() if n}
+    assert len(found) > 1
+    assert all(entry.n_frames <= part.n_frames for part in result.overlap.slices for entry in part.metrics)
+    assert run(answers).overlap is None

@@ -7,12 +7,13 @@ import pytest
 
 from xferbench.metrics import sample
 from xferbench.records import Functional
-from xferbench.results import Identity, IdentityEntry
+from xferbench.results import Corrections, Identity, IdentityEntry
 from xferbench.scoring.rows import Rows
 from xferbench.scoring.suspicions import (
     ENERGY_FACTORS,
     FORCE_FACTORS,
     STRESS_FACTORS,
+    correction_suspicion,
     identity_suspicion,
     robust_slope,
     slope_suspicion,
@@ -104,7 +105,41 @@ def test_all_suspicions_come_together_and_numbers_stay():
         ("stress", "none"): Rows(None, 0, "none"),
     }
     before = table["forces", "none"].sample.prediction.copy()
-    found = suspect(table, identity(loses=True), Functional.R2SCAN)
+    found = suspect(table, identity(loses=True), None, Functional.R2SCAN)
     assert found[0].startswith("forces: ")
     assert len(found) == 2
     assert (table["forces", "none"].sample.prediction == before).all()
+
+
+def corrections(verdict, declared, value=0.97):
+    return Corrections(
+        verdict=verdict, declared=declared, value=value, ci_low=value - 0.1, ci_high=value + 0.1,
+        n_frames=90, n_materials=30, n_unknown=2, reason=None,
+    )  # fmt: skip
+
+
+class TestCorrections:
+    def test_corrections_nobody_declared_are_told_with_their_share(self):
+        for declared in (None, "none"):
+            text = correction_suspicion(corrections("corrected", declared))
+            assert "hold the MP2020 corrections" in text
+            assert "0.97 [0.87, 1.07] of them" in text
+
+    def test_declared_corrections_that_are_not_there_are_told(self):
+        text = correction_suspicion(corrections("uncorrected", "MP2020", 0.02))
+        assert text.startswith("the card declares energies with MP2020 corrections, but the predictions hold 0.02")
+
+    @pytest.mark.parametrize(
+        ("verdict", "declared"),
+        [
+            ("corrected", "MP2020"), ("uncorrected", "none"), ("uncorrected", None), ("undecided", "MP2020"),
+            ("not_identifiable", None), ("not_identifiable", "MP2020"),
+        ],
+    )  # fmt: skip
+    def test_what_agrees_or_is_open_is_no_suspicion(self, verdict, declared):
+        assert correction_suspicion(corrections(verdict, declared)) is None
+
+    def test_it_joins_the_others(self):
+        table = {(name, "none"): Rows(None, 0, "none") for name in ("differences", "forces", "stress")}
+        (found,) = suspect(table, identity(loses=False), corrections("corrected", None), Functional.PBE)
+        assert "MP2020" in found

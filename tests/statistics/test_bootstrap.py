@@ -10,7 +10,7 @@ from scipy import stats
 
 from xferbench.metrics import METRICS, sample, sum_by
 from xferbench.statistics import bootstrap as module
-from xferbench.statistics.bootstrap import ClusterBootstrap, clusters, tail_probability
+from xferbench.statistics.bootstrap import ClusterBootstrap, clusters, tail_probability, tally
 
 MAE = METRICS["energy_mae"]
 GOLDEN = [[1, 0, 0, 3, 1], [1, 1, 1, 1, 1], [2, 1, 1, 0, 1]]
@@ -47,6 +47,24 @@ class TestPlan:
         blocks = list(plan(6).counts())
         assert len(blocks) > 100
         assert (np.concatenate(blocks) == whole).all()
+
+    @pytest.mark.parametrize("n", [1, 2, 3, 8, 9, 64, 65, 1000, 70_000])
+    @pytest.mark.parametrize("seed", [0, 20_250_409])
+    def test_draws_are_those_of_numpys_frozen_stream(self, n, seed):
+        n_resamples = 100 if n < 10_000 else 3
+        expected = np.random.RandomState(seed).randint(0, n, size=(n_resamples, n), dtype=np.int64)
+        assert (np.concatenate(list(plan(n, n_resamples=n_resamples, seed=seed).draws())) == expected).all()
+
+    def test_draws_do_not_depend_on_how_many_words_are_fetched_at_a_time(self, monkeypatch):
+        whole = all_counts(plan(9))
+        monkeypatch.setattr(module, "WORDS", 1)
+        assert (all_counts(plan(9)) == whole).all()
+
+    @pytest.mark.parametrize("kind", [np.int64, np.float64])
+    def test_draws_are_counted_in_the_kind_that_is_asked_for(self, kind):
+        counts = tally(np.array([[0, 3, 3, 1], [2, 2, 2, 2]], dtype=np.uint32), kind)
+        assert counts.dtype == kind
+        assert counts.tolist() == [[1, 1, 0, 2], [0, 0, 4, 0]]
 
     def test_every_cluster_is_drawn_once_on_average(self):
         assert all_counts(plan(10, n_resamples=4000)).mean(axis=0) == pytest.approx(1.0, abs=0.06)

@@ -4,7 +4,8 @@ Most metrics are two small functions. ``terms`` maps the rows of a sample to k c
 of each frame (``SumMetric.components``), then over any group of frames: all of them for the value, the frames of one
 material for a bootstrap. ``combine`` turns such sums, shape (..., k), into values, shape (...). Thus a clustered bootstrap
 is one matrix product of resample counts with sums per material. Quantiles and rank correlations have no such sums
-(``OrderMetric``): there each row counts as often as its material is drawn. ``Metric.resampler`` serves both.
+(``OrderMetric``): there each row counts as often as its material is drawn. ``Metric.resampler`` serves both, and
+``together`` resamples many metrics in one product.
 
 | quantity | rows of a frame | width | unit | convention |
 |---|---|---|---|---|
@@ -37,6 +38,7 @@ Example:
 from __future__ import annotations
 
 from xferbench.metrics.metric import Better, Metric, OrderMetric, Quantity, Reference, SumMetric
+from xferbench.metrics.resampling import Resampler, together, undefined
 from xferbench.metrics.sample import Sample, sample, sum_by
 from xferbench.metrics.sums import RESOLUTION
 from xferbench.metrics.table import ENERGY_REFERENCES, METRICS
@@ -50,8 +52,11 @@ __all__ = [
     "OrderMetric",
     "Quantity",
     "Reference",
+    "Resampler",
     "Sample",
     "SumMetric",
     "sample",
     "sum_by",
+    "together",
+    "undefined",
 ]

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from xferbench.metrics.resampling import Resampler
 from xferbench.metrics.sample import sum_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from xferbench.metrics.orders import Resampler
     from xferbench.metrics.sample import Floats, Integers, Sample
 
 Better = Literal["lower", "higher", "one"]
@@ -50,7 +50,7 @@ class Metric(ABC):
 
     @abstractmethod
     def resampler(self, rows: Sample, group: Integers, n_groups: int) -> Resampler:
-        """A function that gives the (m,) values of m resamples, from how often each group is drawn, shape (m, n_groups).
+        """What gives the (m,) values of m resamples, from how often each group is drawn, shape (m, n_groups).
 
         Args:
             rows: Of the quantity.
@@ -78,6 +78,13 @@ class SumMetric(Metric):
 
     def components(self, rows: Sample) -> Floats:
         """(n_frames, k) weighted sums over the rows of each frame."""
+        parts = [(first, self._piece(piece)) for first, piece in rows.pieces()]
+        sums = np.zeros((rows.n_frames, parts[0][1].shape[1]))
+        for first, part in parts:
+            sums[first : first + len(part)] += part
+        return sums
+
+    def _piece(self, rows: Sample) -> Floats:
         terms = self.terms(rows)
         weighted = terms if rows.weight is None else terms * rows.weight[:, None]
         return sum_by(weighted, rows.frame, rows.n_frames)
@@ -85,7 +92,7 @@ class SumMetric(Metric):
     def resampler(self, rows: Sample, group: Integers, n_groups: int) -> Resampler:
         """See ``Metric.resampler``."""
         sums = sum_by(self.components(rows), group, n_groups)
-        return lambda counts: self.combine(counts @ sums)
+        return Resampler(sums=sums, finish=lambda _counts, drawn: self.combine(drawn))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,10 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import ArrayLike, NDArray
 
     Floats = NDArray[np.float64]
     Integers = NDArray[np.int64]
+
+PIECE = 65_536
+"""Rows worked on at a time: what is computed from them stays in the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -64,6 +69,28 @@ class Sample:
     def n_used(self) -> int:
         """Number of frames that entered."""
         return int((self.used if self.members is None else self.members).sum())
+
+    def pieces(self) -> Iterator[tuple[int, Sample]]:
+        """All rows in their order, ``PIECE`` at a time, the first piece even if it is empty.
+
+        Yields:
+            The smallest frame of a piece, and its rows with frames numbered from there.
+        """
+        for start in range(0, max(len(self.frame), 1), PIECE):
+            some = slice(start, start + PIECE)
+            last = int(self.frame[some].max(initial=-1))
+            first = int(self.frame[some].min(initial=last + 1))
+            yield (
+                first,
+                Sample(
+                    prediction=self.prediction[some],
+                    label=self.label[some],
+                    frame=self.frame[some] - first,
+                    n_frames=last - first + 1,
+                    baseline=None if self.baseline is None else self.baseline[some],
+                    weight=None if self.weight is None else self.weight[some],
+                ),
+            )
 
 
 def sample(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from xferbench.metrics.metric import Metric, OrderMetric, SumMetric
-from xferbench.metrics.orders import error_quantile, spearman_beyond_baseline
+from xferbench.metrics.orders import error_quantile
+from xferbench.metrics.ranks import spearman_beyond_baseline
 from xferbench.metrics.sums import (
     absolute_terms,
     concordance_terms,

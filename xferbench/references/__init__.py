@@ -17,6 +17,7 @@ solution gives it the same energy; ``estimable`` says so for each structure, and
 | ``fitting`` | least squares, also weighted |
 | ``robust`` | Huber and ridge regression on the same equations |
 | ``plausibility`` | references that cannot be right, by name |
+| ``corrections`` | what MP2020 would add to an energy |
 | ``tables`` | tables of isolated atoms from files |
 | ``labels`` | pairs of labels as arrays |
 | ``schemes`` | every way to get from GGA to r2SCAN energies by elements, behind one interface |
@@ -34,6 +35,7 @@ from __future__ import annotations
 from xferbench.references.attribution import Attribution, attribute
 from xferbench.references.comparing import Comparison, compare
 from xferbench.references.composition import composition_matrix
+from xferbench.references.corrections import mp2020
 from xferbench.references.curve import CurvePoint, learning_curve
 from xferbench.references.elemental import ElementalReferences, add, composition_energies, estimable, subtract
 from xferbench.references.fitting import fit, fit_frames
@@ -60,6 +62,7 @@ __all__ = [
     "fit_frames",
     "implausible",
     "learning_curve",
+    "mp2020",
     "pair_labels",
     "paired_shift",
     "read_atoms",

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 from xferbench.errors import CheckFailedError, IntegrityError
 from xferbench.results import (
     Alignment,
+    Corrections,
     Counts,
     DatasetEntry,
+    Excluded,
     ModelEntry,
     PredictionsEntry,
     References,
@@ -24,8 +26,10 @@ from xferbench.results import (
 from xferbench.scoring import rows as rows_of
 from xferbench.scoring.checking import Checked, Expected, check, expected_frames
 from xferbench.scoring.comparing import Compared, Entrant, compare, metric_of
+from xferbench.scoring.corrections import detect
 from xferbench.scoring.identity import identify
 from xferbench.scoring.measuring import measure, parity, per_element
+from xferbench.scoring.overlap import Audited, check_audit, overlap
 from xferbench.scoring.quantities import keyed
 from xferbench.scoring.reading import read_predictions
 from xferbench.scoring.slicing import slices
@@ -40,12 +44,14 @@ if TYPE_CHECKING:
     from xferbench.tasks import Task
 
 __all__ = [
+    "Audited",
     "Checked",
     "Compared",
     "Entrant",
     "Expected",
     "add_gap",
     "check",
+    "check_audit",
     "compare",
     "expected_frames",
     "metric_of",
@@ -64,6 +70,7 @@ def score(
     task_sha256: str,
     limit: int | None = None,
     allow_missing: bool = False,
+    audited: Audited | None = None,
     where: object = "predictions",
 ) -> Result:
     """Score predictions on a task.
@@ -77,10 +84,11 @@ def score(
         task_sha256: Of the task file.
         limit: Score only the first test frames; the result says so.
         allow_missing: Count frames without prediction as failures instead of refusing.
+        audited: Of the training set; with it, frames it has not seen are scored by themselves as well.
         where: The predictions' file, for messages.
 
     Raises:
-        IntegrityError: The data set is not the one the task pins.
+        IntegrityError: The data set is not the one the task pins, or the audit is about another one.
         PredictionsError: The predictions cannot be scored as they are.
         CheckFailedError: Not one test frame has a prediction.
         UsageError: The limit is not positive.
@@ -106,6 +114,7 @@ def score(
         declared=facts.functional,
         plan=task.bootstrap,
     )
+    corrections = _corrections(task, dataset, (test, calibration), facts)
     declared = None if facts.references is None else {symbol: float(e) for symbol, e in facts.references.items()}
     return Result(
         task=TaskEntry(id=task.id, version=task.version, key=task.key, sha256=task_sha256),
@@ -120,10 +129,30 @@ def score(
         per_element=per_element(rows, test.frames),
         slices=slices(task, dataset, test, calibration, facts.references),
         identity=followed,
-        notes=suspect(rows, followed, facts.functional) if facts.kind == "model" else (),
+        notes=suspect(rows, followed, corrections, facts.functional) if facts.kind == "model" else (),
         parity=parity(rows, test.frames, energies.label_references, task.bootstrap.seed),
         environment=environment,
+        overlap=None
+        if audited is None
+        else overlap(task, dataset, test, calibration, declared=facts.references, audited=audited),
+        excluded=_excluded(task, expected),
+        corrections=corrections,
     )
+
+
+def _corrections(task: Task, dataset: Dataset, sides: tuple[Joined, ...], facts: ModelFacts) -> Corrections | None:
+    """A floor is no model, and what it copies is known."""
+    if facts.kind == "floor":
+        return None
+    pairs = [pair for split in (task.split, task.calibration) for pair in dataset.pairs(split)]
+    return detect(sides, pairs, functional=facts.functional, declared=facts.energy_corrections, plan=task.bootstrap)
+
+
+def _excluded(task: Task, expected: Expected) -> Excluded | None:
+    if not task.pairs.exclude:
+        return None
+    counts = Counter(flag for flags in expected.excluded.values() for flag in flags)
+    return Excluded(flags={flag: counts[flag] for flag in task.pairs.exclude}, pairs=len(expected.excluded))
 
 
 def _counts(expected: Expected, checked: Checked, where: object) -> Counts:

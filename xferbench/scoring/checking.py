@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from xferbench import references
 from xferbench.errors import DataError, PredictionsError, UsageError
-from xferbench.records import Prediction
+from xferbench.hygiene import HUBBARD_U
+from xferbench.records import Functional, Prediction
 from xferbench.scoring.reading import normal, some
 
 if TYPE_CHECKING:
@@ -45,11 +46,13 @@ class Expected:
         test: Frames that are scored.
         calibration: Frames that elemental offsets are fitted on.
         limit: Number of test frames if they are not all of them.
+        excluded: Pair id -> those of its flags that the task excludes, of the pairs left out.
     """
 
     test: Sequence[Frame]
     calibration: Sequence[Frame]
     limit: int | None = None
+    excluded: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @property
     def frames(self) -> list[Frame]:
@@ -80,10 +83,12 @@ def expected_frames(task: Task, dataset: Dataset, *, limit: int | None = None) -
 
     Raises:
         UsageError: The limit is not positive.
-        DataError: A split is empty.
+        DataError: A split is empty, or the data set has no pairs or no structures.
     """
     if limit is not None and limit < 1:
         raise UsageError(f"the limit must be at least 1, not {limit}; leave it out to score all frames")
+    dataset.check_pairs()
+    dataset.check_structures()
     lists = {}
     for split in (task.split, task.calibration):
         lists[split] = sorted(dataset.frames(task.family, split), key=lambda frame: frame.frame_id)
@@ -91,9 +96,27 @@ def expected_frames(task: Task, dataset: Dataset, *, limit: int | None = None) -
             raise DataError(
                 f"split {split!r} of data set {dataset.name} has no {task.family} frames; choose another split"
             )
-    test = lists[task.split]
+    excluded = excluded_pairs(task, dataset)
+    test = [frame for frame in lists[task.split] if frame.pair_id not in excluded]
+    if not test:
+        raise DataError(f"task {task.key} excludes all {len(excluded)} pairs of {task.split!r}; exclude fewer flags")
     limited = limit is not None and limit < len(test)
-    return Expected(test=test[:limit], calibration=lists[task.calibration], limit=limit if limited else None)
+    with_u = Functional.PBE_U if HUBBARD_U in task.pairs.exclude else None
+    return Expected(
+        test=test[:limit],
+        calibration=[frame for frame in lists[task.calibration] if frame.functional is not with_u],
+        limit=limit if limited else None,
+        excluded=excluded,
+    )
+
+
+def excluded_pairs(task: Task, dataset: Dataset) -> dict[str, frozenset[str]]:
+    """Pair id -> those of its flags that the task excludes, of the pairs of the scored split that have any."""
+    unwanted = frozenset(task.pairs.exclude)
+    if not unwanted:
+        return {}
+    flags = dataset.flags(task.split)
+    return {pair_id: found & unwanted for pair_id, found in flags.items() if found & unwanted}
 
 
 def check(

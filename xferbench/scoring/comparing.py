@@ -10,13 +10,13 @@ import numpy as np
 
 from xferbench import statistics
 from xferbench.errors import DataError
-from xferbench.metrics import METRICS, Sample
+from xferbench.metrics import METRICS, Sample, together
 from xferbench.records import Prediction
 from xferbench.registry import check_name
 from xferbench.scoring import rows as rows_of
 from xferbench.scoring.checking import check, expected_frames
 from xferbench.scoring.quantities import keyed
-from xferbench.statistics import ClusterBootstrap, clusters, resamples_needed
+from xferbench.statistics import ClusterBootstrap, clusters, resamples_needed, tally
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -177,12 +177,6 @@ def _compare(
             "and two are needed, with a value for each model; leave out the model that fails most"
         )
     longer = replace(plan, n_resamples=resamples_needed(comb(len(samples), 2), n_clusters, plan))
-    resamplers = [metric.resampler(sample, material, plan.n_clusters) for sample in samples.values()]
-    resampled = np.concatenate(
-        [np.stack([draw(counts) for draw in resamplers], axis=1) for counts in map(_floats, longer.counts())]
-    )
+    values_of = together([metric.resampler(sample, material, plan.n_clusters) for sample in samples.values()])
+    resampled = np.concatenate([np.stack(values_of(tally(draws, np.float64)), axis=1) for draws in longer.draws()])
     return statistics.compare(list(samples), values, resampled, better=metric.better, n_clusters=n_clusters, plan=plan)
-
-
-def _floats(counts: NDArray[np.int64]) -> Floats:
-    return counts.astype(np.float64)

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
-from xferbench.metrics import METRICS, Sample
+from xferbench.metrics import METRICS, Sample, together, undefined
 from xferbench.results import ElementEntry, MetricEntry
 from xferbench.scoring.rows import composition_energies, symbols
-from xferbench.statistics import ClusterBootstrap, Interval, clusters
+from xferbench.statistics import ClusterBootstrap, Interval, clusters, tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from xferbench.metrics import Metric
+    from xferbench.metrics import Metric, Resampler
     from xferbench.records import Frame
     from xferbench.references import ElementalReferences
     from xferbench.scoring.rows import Rows
@@ -60,27 +62,26 @@ def _compute(
 ) -> list[Floats]:
     """(1 + n_resamples,) values of each metric: of the sample as it is, then from one pass over the plan.
 
-    NaN for what has no rows or is not resampled. Blocks of the plan are worked on side by side,
-    a thread for each processor: numpy lets go of the interpreter while it counts.
+    NaN for what has no rows or is not resampled. Blocks of the plan are worked on side by side, a thread for each
+    processor, while the next are drawn: numpy lets go of the interpreter while it counts.
     """
-    metrics = [METRICS[item.name] for item in wanted]
-    resamplers = [
-        metric.resampler(item.sample, material, bootstrap.n_clusters)
-        if item.sample and metric.resampled
-        else _undefined
-        for metric, item in zip(metrics, rows, strict=True)
-    ]
-    as_it_is = np.ones((1, bootstrap.n_clusters))
-    blocks = chain([as_it_is], (block.astype(np.float64) for block in bootstrap.counts()))
-    parts: list[list[Floats]] = []
-    with ThreadPoolExecutor(WORKERS) as pool:
-        while some := list(islice(blocks, WORKERS)):  # no more in memory than are worked on
-            parts += pool.map(lambda counts: [resampler(counts) for resampler in resamplers], some)
+    n = bootstrap.n_clusters
+
+    def prepared(metric: Metric, item: Rows) -> Resampler:
+        return metric.resampler(item.sample, material, n) if item.sample and metric.resampled else undefined(n)
+
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(WORKERS) as pool:  # threads within threads only wait
+        values_of = together(list(pool.map(prepared, [METRICS[item.name] for item in wanted], rows)))
+        blocks = bootstrap.draws()
+        running = deque([pool.submit(values_of, np.ones((1, n)))])
+        parts = []
+        while running:
+            running.extend(
+                pool.submit(lambda draws: values_of(tally(draws, np.float64)), draws)
+                for draws in islice(blocks, WORKERS + 1 - len(running))  # no more in memory than are worked on
+            )
+            parts.append(running.popleft().result())
     return [np.concatenate(part) for part in zip(*parts, strict=True)]
-
-
-def _undefined(counts: Floats) -> Floats:
-    return np.full(len(counts), np.nan)
 
 
 def _entry(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from xferbench.metrics import Sample
     from xferbench.records import Functional
-    from xferbench.results import Identity
+    from xferbench.results import Corrections, Identity
     from xferbench.scoring.rows import Rows
 
     Floats = NDArray[np.float64]
@@ -76,12 +76,15 @@ ENERGY_FACTORS = {
 """What energies are in -> slope of differences within a composition."""
 
 
-def suspect(rows: Mapping[tuple[str, str], Rows], identity: Identity, declared: Functional) -> tuple[str, ...]:
+def suspect(
+    rows: Mapping[tuple[str, str], Rows], identity: Identity, corrections: Corrections | None, declared: Functional
+) -> tuple[str, ...]:
     """Everything that looks wrong, a sentence each.
 
     Args:
         rows: Of forces, stress and energy differences.
         identity: Which functional the predictions follow.
+        corrections: Whether predicted energies hold empirical corrections.
         declared: Functional the model says it reproduces.
     """
     found = [
@@ -89,6 +92,7 @@ def suspect(rows: Mapping[tuple[str, str], Rows], identity: Identity, declared: 
         slope_suspicion("forces", rows["forces", "none"].sample, FORCE_FACTORS),
         slope_suspicion("stress", rows["stress", "none"].sample, STRESS_FACTORS),
         identity_suspicion(identity, declared),
+        None if corrections is None else correction_suspicion(corrections),
     ]
     return tuple(text for text in found if text is not None)
 
@@ -156,3 +160,16 @@ def identity_suspicion(identity: Identity, declared: Functional) -> str | None:
         f"the model declares {declared}, but its predictions follow the {identity.verdict} labels ({evidence}; 0 is GGA, "
         "1 is r2SCAN): wrong head, or weights before the transfer?"
     )
+
+
+def correction_suspicion(found: Corrections) -> str | None:
+    """Energies that hold corrections nobody declared, or hold none of those that were declared."""
+    share = "" if found.value is None else f"{found.value:.2f} [{found.ci_low:.2f}, {found.ci_high:.2f}] of them"
+    if found.verdict == "corrected" and found.declared != "MP2020":
+        return (
+            f"energies hold the MP2020 corrections of the Materials Project ({share}), and the labels do not: formation and "
+            "reaction energies from this model are those of corrected GGA; declare energy_corrections in its card"
+        )
+    if found.verdict == "uncorrected" and found.declared == "MP2020":
+        return f"the card declares energies with MP2020 corrections, but the predictions hold {share}: another head or version?"
+    return None

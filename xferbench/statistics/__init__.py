@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from xferbench.statistics.bootstrap import ClusterBootstrap, Interval, clusters, tail_probability
+from xferbench.statistics.bootstrap import ClusterBootstrap, Interval, clusters, tail_probability, tally
 from xferbench.statistics.comparing import (
     Comparison,
     Difference,
@@ -66,5 +66,6 @@ __all__ = [
     "resample_curve",
     "resamples_needed",
     "tail_probability",
+    "tally",
     "tie_groups",
 ]

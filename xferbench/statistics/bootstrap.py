@@ -13,7 +13,7 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -25,8 +25,13 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Integers = NDArray[np.int64]
 
+Number = TypeVar("Number", np.int64, np.float64)
+
 BLOCK = 2_000_000
 """Resample counts held in memory at a time; the stream of draws does not depend on it."""
+
+WORDS = 65_536
+"""Random words drawn at a time, at least."""
 
 
 class Interval(NamedTuple):
@@ -48,6 +53,21 @@ def clusters(names: Sequence[str]) -> tuple[list[str], Integers]:
     distinct = sorted(set(names))
     position = {name: i for i, name in enumerate(distinct)}
     return distinct, np.array([position[name] for name in names], dtype=np.int64)
+
+
+def tally(draws: NDArray[np.uint32], kind: type[Number]) -> NDArray[Number]:
+    """How often each cluster is drawn, shape (m, n_clusters), of m rows of n_clusters draws.
+
+    >>> tally(np.array([[0, 2, 2]], dtype=np.uint32), np.int64)
+    array([[1, 0, 2]])
+    """
+    n = draws.shape[1]
+    counts = np.empty(draws.shape, dtype=kind)
+    numbers = np.empty(n, dtype=np.int64)
+    for row, drawn in zip(counts, draws, strict=True):
+        numbers[:] = drawn
+        row[:] = np.bincount(numbers, minlength=n)
+    return counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,14 +99,28 @@ class ClusterBootstrap:
 
     def counts(self) -> Iterator[Integers]:
         """The plan in blocks of shape (some resamples, n_clusters): how often each cluster is drawn."""
+        for draws in self.draws():
+            yield tally(draws, np.int64)
+
+    def draws(self) -> Iterator[NDArray[np.uint32]]:
+        """The same plan, not counted yet: blocks of (some resamples, n_clusters) numbers of drawn clusters.
+
+        The numbers are those of ``RandomState.randint(0, n_clusters)``, which takes 32-bit words, keeps as many of their
+        low bits as ``n_clusters - 1`` has, and leaves out what is too large; here for a block at a time.
+        """
         stream = np.random.RandomState(self.seed)
         n = self.n_clusters
+        bits = np.uint32(2 ** (n - 1).bit_length() - 1)
         step = max(1, BLOCK // n)
+        rest = np.zeros(0, dtype=np.uint32)
         for start in range(0, self.n_resamples, step):
-            size = min(step, self.n_resamples - start)
-            draws = stream.randint(0, n, size=(size, n), dtype=np.int64)
-            draws += n * np.arange(size)[:, None]
-            yield np.bincount(draws.ravel(), minlength=size * n).reshape(size, n)
+            block = np.empty((min(step, self.n_resamples - start), n), dtype=np.uint32)
+            for row in block:  # row by row: what is drawn stays in the processor's cache
+                while (lacking := n - len(rest)) > 0:
+                    words = stream.randint(0, 2**32, size=max(lacking + lacking // 3, WORDS), dtype=np.uint32) & bits
+                    rest = np.concatenate([rest, words[words < n]])
+                row[:], rest = rest[:n], rest[n:]
+            yield block
 
     def resample(self, sums: Floats) -> Floats:
         """Resampled sums, shape (n_resamples, k), of sums per cluster, shape (n_clusters, k).
@@ -98,7 +132,7 @@ class ClusterBootstrap:
         """
         if sums.shape[:1] != (self.n_clusters,):
             raise ValueError(f"sums of {len(sums)} clusters for a plan of {self.n_clusters}")
-        return np.concatenate([block.astype(np.float64) @ sums for block in self.counts()])
+        return np.concatenate([tally(draws, np.float64) @ sums for draws in self.draws()])
 
     def interval(self, values: Floats, n_clusters: int) -> Interval | None:
         """Expanded percentile interval of the (n_resamples,) values of a metric.

@@ -72,7 +72,7 @@ class PowerLaw:
     """error = prefactor · n^-exponent + floor.
 
     >>> law = PowerLaw(prefactor=8.0, exponent=0.5)
-    >>> float(law(4)), float(law.size(2.0))
+    >>> round(float(law(4)), 9), round(float(law.size(2.0)), 9)
     (4.0, 16.0)
     """
 
@@ -82,12 +82,14 @@ class PowerLaw:
 
     def __call__(self, sizes: ArrayLike) -> Floats:
         """The error at sizes n, in their shape."""
-        errors: Floats = _law(_row(self), np.asarray(sizes, dtype=np.float64).ravel()).reshape(np.shape(sizes))
+        n = np.log(np.asarray(sizes, dtype=np.float64)).ravel()
+        errors: Floats = np.exp(_law(_row(self), n)).reshape(np.shape(sizes))
         return errors
 
     def size(self, errors: ArrayLike) -> Floats:
         """The size at which an error is reached, in their shape; infinite at the floor and below."""
-        sizes: Floats = _size(_row(self), np.asarray(errors, dtype=np.float64).reshape(1, -1)).reshape(np.shape(errors))
+        e = np.log(np.asarray(errors, dtype=np.float64)).reshape(1, -1)
+        sizes: Floats = _exp(_size(_row(self), e)).reshape(np.shape(errors))
         return sizes
 
 
@@ -107,7 +109,8 @@ class PowerLawFit:
         with_floor: Whether the form has a floor.
         method: Where the draws come from, see the module.
         confidence: Of all intervals.
-        draws: (n_resamples, 3) prefactor, exponent and floor of the law of each drawn curve.
+        draws: (n_resamples, 3) log(prefactor), exponent and log(floor) of the law of each drawn curve. Logarithms, because
+            noisy curves of few points have laws whose prefactors no floating-point number holds.
     """
 
     law: PowerLaw
@@ -160,15 +163,18 @@ def fit_power_law(
     n_parameters = 3 if floor else 2
     x, y = _logarithms(n[inside], e[inside], n_parameters + (curves is None))
     parameters = _fit(x, y[None], floor=floor)
-    rest = y - np.log(_law(parameters, np.exp(x))[0])
+    rest = y - _law(parameters, x)[0]
     if curves is None:
         drawn = y - rest + _noise(rest, len(x) - n_parameters, n_resamples, seed)
     else:
         drawn = np.log(curves[:, inside])
     draws = _fit(x, drawn, floor=floor)
-    estimates = [_estimate(value, draws[:, column], confidence) for column, value in enumerate(parameters[0].tolist())]
+    columns = [(_exp(values[:, 0]), values[:, 1], _exp(values[:, 2])) for values in (parameters, draws)]
+    estimates = [_estimate(float(value[0]), drawn, confidence) for value, drawn in zip(*columns, strict=True)]
     return PowerLawFit(
-        law=PowerLaw(**dict(zip(("prefactor", "exponent", "floor"), parameters[0].tolist(), strict=True))),
+        law=_representable(
+            PowerLaw(prefactor=estimates[0].value, exponent=estimates[1].value, floor=estimates[2].value)
+        ),
         r2=_r2(rest, y),
         fit_range=fit_range,
         n_points=len(x),
@@ -234,32 +240,44 @@ def data_equivalence(first: PowerLawFit, second: PowerLawFit, sizes: ArrayLike) 
     Both errors are those of the fitted laws. Infinite where the error lies below the floor of ``second``.
     """
     _same_confidence(first, second)
-    n = np.asarray(sizes, dtype=np.float64)
+    n = np.log(np.asarray(sizes, dtype=np.float64))
     count = min(len(first.draws), len(second.draws))
-    values = _size(_row(second.law), _law(_row(first.law), n))[0] / n
-    drawn = _size(second.draws[:count], _law(first.draws[:count], n)) / n
+    values = _exp(_size(_row(second.law), _law(_row(first.law), n))[0] - n)
+    drawn = _exp(_size(second.draws[:count], _law(first.draws[:count], n)) - n)
     return [_estimate(float(value), column, first.confidence) for value, column in zip(values, drawn.T, strict=True)]
 
 
 def _row(law: PowerLaw) -> Floats:
-    return np.array([[law.prefactor, law.exponent, law.floor]])
+    floor = np.log(law.floor) if law.floor > 0 else -np.inf
+    return np.array([[np.log(law.prefactor), law.exponent, floor]])
 
 
-def _law(parameters: Floats, sizes: Floats) -> Floats:
-    """(n_laws, n_sizes) errors of (n_laws, 3) parameters."""
+def _representable(law: PowerLaw) -> PowerLaw:
+    if not 0 < law.prefactor < np.inf:
+        raise ValueError(
+            f"the fitted law n^{-law.exponent:.4g} has no prefactor that a number can hold: the points are too few or too close"
+        )
+    return law
+
+
+def _exp(logarithms: Floats) -> Floats:
+    with np.errstate(over="ignore", under="ignore"):  # beyond the largest double is as good as infinite
+        return np.asarray(np.exp(logarithms), dtype=np.float64)
+
+
+def _law(parameters: Floats, n: Floats) -> Floats:
+    """(n_laws, n_sizes) logarithms of the errors of (n_laws, 3) parameters at (n_sizes,) logarithms of sizes."""
     prefactor, exponent, floor = parameters.T[..., None]
-    return np.asarray(prefactor * sizes**-exponent + floor, dtype=np.float64)
+    return np.asarray(np.logaddexp(prefactor - exponent * n, floor), dtype=np.float64)
 
 
-def _size(parameters: Floats, errors: Floats) -> Floats:
-    """(n_laws, n) sizes at which (n_laws, n) errors are reached."""
+def _size(parameters: Floats, e: Floats) -> Floats:
+    """(n_laws, n) logarithms of the sizes at which errors are reached, of (n_laws, n) logarithms of errors."""
     prefactor, exponent, floor = parameters.T[..., None]
-    above = errors - floor
-    reachable = (above > 0) & (exponent > 0)
-    ratio = np.divide(prefactor, above, out=np.ones_like(above), where=reachable)
-    with np.errstate(over="ignore"):  # beyond the largest double is as good as never
-        sizes = ratio ** (1 / np.where(exponent > 0, exponent, 1.0))
-    return np.where(reachable, sizes, np.inf)
+    reachable = (e > floor) & (exponent > 0)
+    part = np.exp(np.minimum(np.where(reachable, floor, -np.inf) - e, 0.0))  # of the error that is floor
+    above = e + np.log1p(-np.where(reachable, part, 0.0))
+    return np.where(reachable, (prefactor - above) / np.where(exponent > 0, exponent, 1.0), np.inf)
 
 
 def _logarithms(n: Floats, e: Floats, at_least: int) -> tuple[Floats, Floats]:
@@ -287,7 +305,7 @@ def _fit(x: Floats, y: Floats, *, floor: bool) -> Floats:
     if not floor:
         return straight
     candidates = [straight, *(_with_floor(x, y, part) for part in STARTS)]
-    costs = [((np.log(_law(candidate, np.exp(x))) - y) ** 2).sum(axis=1) for candidate in candidates]
+    costs = [((_law(candidate, x) - y) ** 2).sum(axis=1) for candidate in candidates]
     best: Floats = np.stack(candidates)[np.argmin(costs, axis=0), np.arange(len(y))]
     return best
 
@@ -296,20 +314,20 @@ def _straight(x: Floats, y: Floats) -> Floats:
     """Straight lines in logarithms."""
     centred = x - x.mean()
     slope = y @ centred / (centred @ centred)
-    prefactor = np.exp(y.mean(axis=1) - slope * x.mean())
-    return np.stack([prefactor, -slope, np.zeros_like(slope)], axis=1)
+    return np.stack([y.mean(axis=1) - slope * x.mean(), -slope, np.full_like(slope, -np.inf)], axis=1)
 
 
 def _with_floor(x: Floats, y: Floats, part: float) -> Floats:
     """Laws with floors, searched from floors that are a part of the smallest error.
 
-    Levenberg and Marquardt's method for all curves side by side. The parameters are log(prefactor), exponent and
-    log(floor), so that no floor is negative.
+    Levenberg and Marquardt's method for all curves side by side, in units of the smallest error of each. The parameters
+    are log(prefactor), exponent and log(floor), so that no floor is negative.
     """
-    lowest = np.exp(y.min(axis=1, keepdims=True))
-    start = np.array([_straight(x, row[None])[0] for row in np.log(np.exp(y) - part * lowest)])
-    p = np.stack([np.log(start[:, 0]), start[:, 1], np.log(part * lowest[:, 0])], axis=1)
-    least = np.log(NEGLIGIBLE * lowest[:, 0])
+    lowest = y.min(axis=1, keepdims=True)
+    y = y - lowest
+    p = _straight(x, y + np.log1p(-part * np.exp(-y)))
+    p[:, 2] = np.log(part)
+    least = np.log(NEGLIGIBLE)
     rest, slopes = _linearised(p, x, y)
     damping = np.full(len(y), 1e-3)
     for _ in range(ITERATIONS):
@@ -326,33 +344,31 @@ def _with_floor(x: Floats, y: Floats, part: float) -> Floats:
         damping = np.where(better, damping / 5, np.minimum(damping * 5, 1e12))
         if not better.any() and damping.min() > 1e6:
             break
-    floors = np.where(p[:, 2] > least, np.exp(p[:, 2]), 0.0)
-    return np.stack([np.exp(p[:, 0]), p[:, 1], floors], axis=1)
+    floors = np.where(p[:, 2] > least, p[:, 2] + lowest[:, 0], -np.inf)
+    return np.stack([p[:, 0] + lowest[:, 0], p[:, 1], floors], axis=1)
 
 
 def _linearised(p: Floats, x: Floats, y: Floats) -> tuple[Floats, Floats]:
     """(n_curves, n_points) residuals in the logarithm, and (n_curves, n_points, 3) their derivatives."""
-    decay, floor = np.exp(p[:, :1] - p[:, 1:2] * x), np.exp(p[:, 2:])
-    total = decay + floor
-    slopes = np.stack([decay / total, -x * decay / total, floor / total], axis=2)
-    return np.log(total) - y, slopes
+    decay, floor = p[:, :1] - p[:, 1:2] * x, p[:, 2:]
+    total = np.logaddexp(decay, floor)
+    falling, flat = np.exp(decay - total), np.exp(floor - total)
+    return total - y, np.stack([falling, -x * falling, flat], axis=2)
 
 
 def _crossings(first: Floats, second: Floats, start: float) -> Floats:
     """(n,) sizes from which each law of ``second`` is better than that of ``first``."""
-    if not first[:, 2].any() and not second[:, 2].any():
+    if np.isneginf(first[:, 2]).all() and np.isneginf(second[:, 2]).all():
         steeper = second[:, 1] - first[:, 1]
-        lead = np.log(second[:, 0]) - np.log(first[:, 0])
-        position = np.divide(lead, steeper, out=np.full_like(lead, np.inf), where=steeper > 0)
-        with np.errstate(over="ignore"):  # beyond the largest double is as good as never
-            return np.asarray(np.exp(position), dtype=np.float64)
+        lead = second[:, 0] - first[:, 0]
+        return _exp(np.divide(lead, steeper, out=np.full_like(lead, np.inf), where=steeper > 0))
     grid = np.linspace(np.log(start), np.log(FARTHEST), STEPS)
-    ahead = np.log(_law(second, np.exp(grid))) - np.log(_law(first, np.exp(grid)))
+    ahead = _law(second, grid) - _law(first, grid)
     meets = (ahead[:, :-1] > 0) & (ahead[:, 1:] <= 0)
     at = meets.argmax(axis=1)
     rows = np.arange(len(ahead))
     here, there = ahead[rows, at], ahead[rows, at + 1]
-    step = np.divide(here, here - there, out=np.zeros_like(here), where=here != there)
+    step = np.divide(here, here - there, out=np.zeros_like(here), where=meets[rows, at])
     found = np.exp(grid[at] + step * (grid[1] - grid[0]))
     return np.where(meets.any(axis=1), found, np.where(ahead[:, 0] <= 0, start, np.inf))
 
