@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xferbench.errors import DataError
 from xferbench.records import GGA, Digest, Frame, Functional, Geometry, Prediction, Predictions, fingerprint
 
 SPLIT = {"3-17": "train", "12-8": "test", "3-3-8": "train"}
@@ -36,11 +37,18 @@ def test_gga_is_everything_but_r2scan():
     assert tuple(item for item in Functional if item.is_gga) == GGA == (Functional.PBE, Functional.PBE_U)
 
 
-def test_geometry_is_one_of_two_words():
-    assert [item.value for item in Geometry] == ["same_geometry", "same_material"]
+def test_geometry_is_one_of_four_words():
+    assert [item.value for item in Geometry] == ["same_geometry", "same_material", "energies_only", "unpaired"]
 
 
 class TestFrame:
+    def test_without_structure_there_are_no_atoms_to_speak_of(self, make_pairs):
+        frame = replace(make_pairs()[-1].r2scan, positions=np.empty((0, 3)), cell=np.zeros((3, 3)))
+        assert not frame.has_structure
+        assert frame.n_atoms > 0
+        with pytest.raises(DataError, match=f"frame {frame.frame_id} has an energy and no structure; use a data set with"):
+            frame.atoms()
+
     def test_atoms_are_the_bare_structure(self, make_pairs):
         frame = make_pairs()[-1].r2scan
         atoms = frame.atoms()

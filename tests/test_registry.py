@@ -32,6 +32,28 @@ def test_variants_belong_to_adapters():
     assert set(registry.MODEL_VARIANTS) <= set(registry.MODELS)
 
 
+@pytest.mark.parametrize(
+    ("typed", "canonical"),
+    [
+        ("chgnet-0.3.0", "chgnet:0.3.0"),
+        ("chgnet:0.3.0", "chgnet:0.3.0"),
+        ("floor-copy-gga", "floor:copy-gga"),
+        ("floor:zero", "floor:zero"),
+        ("my-net-1.0", "my-net-1.0"),
+        ("chgnet-9", "chgnet-9"),
+        ("models/chgnet-0.3.0.py", "models/chgnet-0.3.0.py"),
+    ],
+)
+def test_a_built_in_model_may_be_typed_with_a_dash(typed, canonical):
+    assert registry.canonical_model(typed) == canonical
+
+
+def test_every_built_in_model_and_floor_has_one_spelling_and_is_reached_from_its_file_name():
+    names = registry.builtin_models()
+    assert len(names) == len(set(names)) == sum(map(len, registry.MODEL_VARIANTS.values())) + len(registry.FLOORS)
+    assert [registry.canonical_model(name.replace(":", "-")) for name in names] == names
+
+
 def test_a_known_name_is_returned():
     assert check_name("data set", "mini", ["mini", "maxi"]) == "mini"
 

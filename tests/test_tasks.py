@@ -53,6 +53,12 @@ def test_a_task_file_becomes_a_task(write):
     assert task.bootstrap.confidence == 0.9
 
 
+def test_pairs_are_excluded_by_flags_and_by_default_none_is(write):
+    assert read_task(write(MINIMAL)).pairs.exclude == ()
+    task = read_task(write(MINIMAL + '[pairs]\nexclude = ["hubbard_u", "isolated_atom"]\n'))
+    assert task.pairs.exclude == ("hubbard_u", "isolated_atom")
+
+
 def test_the_functional_names_the_family(write):
     assert read_task(write(MINIMAL.replace('"r2SCAN"', '"PBE+U"'))).family == "gga"
 
@@ -82,6 +88,12 @@ def test_the_functional_names_the_family(write):
         ("confidence = 0.9", "confidence = 95", r"bootstrap.confidence must be in \[0.5, 1\), not 95"),
         ('title = "T"', 'titel = "T"', r"unknown key titel \(did you mean title\?\); missing key title"),
         ('split = "test"', 'split = "tset"', "split must be one of train, val, test, not 'tset'"),
+        (
+            "[bootstrap]",
+            '[pairs]\nexclude = ["hubbard"]\n[bootstrap]',
+            "pairs.exclude has the unknown flag 'hubbard'; known: ",
+        ),
+        ("[bootstrap]", "[pairs]\ninclude = []\n[bootstrap]", "unknown key pairs.include"),
         ("seed = 0", "seed = 0\nsede = 1", r"unknown key bootstrap.sede \(did you mean seed\?\)"),
     ],
 )

@@ -17,12 +17,15 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from xferbench.errors import DataError
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from ase import Atoms
     from numpy.typing import NDArray
@@ -51,19 +54,26 @@ GGA = (Functional.PBE, Functional.PBE_U)
 
 
 class Geometry(StrEnum):
-    """What the two frames of a pair share."""
+    """What the two frames of a pair share: every atom's place, or the phase, or the material's name and nothing else."""
 
     SAME_GEOMETRY = "same_geometry"
     SAME_MATERIAL = "same_material"
+    ENERGIES_ONLY = "energies_only"
+    """Pairs of energies of one material, without structures."""
+
+    UNPAIRED = "unpaired"
+    """No pairs: r2SCAN frames for training."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Frame:
     """One structure with the labels of one calculation. Shapes and units are those of the module's table.
 
+    Where a source has energies without structures, a frame has its atomic numbers, no positions (0, 3), and a cell of zeros.
+
     Attributes:
         frame_id: Unique over a data set.
-        pair_id: The same for the two frames of a pair.
+        pair_id: The same for the two frames of a pair; empty for a frame that stands alone, for training.
         material_id: The parent material; frames of one material never meet in different splits.
         functional: What the labels were computed with.
         numbers: (n_atoms,) atomic numbers.
@@ -91,8 +101,19 @@ class Frame:
         """Number of atoms in the cell."""
         return len(self.numbers)
 
+    @property
+    def has_structure(self) -> bool:
+        """Whether it is known where the atoms are."""
+        return len(self.positions) == len(self.numbers)
+
     def atoms(self) -> Atoms:
-        """The bare structure as ASE atoms: no labels, no calculator, no initial magnetic moments."""
+        """The bare structure as ASE atoms: no labels, no calculator, no initial magnetic moments.
+
+        Raises:
+            DataError: There is no structure.
+        """
+        if not self.has_structure:
+            raise DataError(f"frame {self.frame_id} has an energy and no structure; use a data set with structures")
         from ase import Atoms
 
         return Atoms(numbers=self.numbers, positions=self.positions, cell=self.cell, pbc=self.pbc)
@@ -128,17 +149,26 @@ class Drop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitRule:
-    """How materials are dealt to train, val and test; a material's place depends on nothing but its id and the salt.
+    """How materials are dealt to train, val and test; a group's place depends on nothing but its name and the salt.
 
     Attributes:
-        salt: Hashed with the material id. Another salt is another split.
-        fractions: Of the materials, for train, val and test; they sum to 1.
+        salt: Hashed with the name of the group. Another salt is another split.
+        fractions: Of the groups, for train, val and test; they sum to 1.
         group: What a material is in this data set, in words: "reduced composition", "Materials Project id".
+        by: What is dealt as a whole: each material by itself, or all of a chemical system, or all of a prototype.
+        held_out: Symbols of elements that only test may contain.
     """
 
     salt: str
     fractions: tuple[float, float, float]
     group: str
+    by: Literal["material", "chemsys", "prototype"] = "material"
+    held_out: tuple[str, ...] = ()
+
+    @property
+    def needs_structures(self) -> bool:
+        """Whether a material's place depends on more than its id."""
+        return self.by != "material" or bool(self.held_out)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -148,9 +178,12 @@ class SourceDataset:
     Attributes:
         geometry: Declared by the source, never guessed.
         card: Markdown body of the dataset card: how the labels were computed, units, limits.
-        frames: GGA and r2SCAN frames in any order; the two frames of a pair carry one ``pair_id``. A sequence, or
-            something that fetches and reads when it is iterated, each time from the start.
+        frames: GGA and r2SCAN frames in any order; the two frames of a pair carry one ``pair_id``, r2SCAN frames for
+            training none. A sequence, or something that fetches and reads when it is iterated, each time from the start.
         drops: Upstream records that gave no frame; complete when ``frames`` has been iterated.
+        synthetic: The labels are a model's: good to study methods on, never to rank models by.
+        upstream: Returns the files that the frames are read from, after fetching those that are not here, if that is all
+            that they follow from.
     """
 
     name: str
@@ -163,6 +196,8 @@ class SourceDataset:
     split: SplitRule
     frames: Iterable[Frame]
     drops: Sequence[Drop] = ()
+    synthetic: bool = False
+    upstream: Callable[[], Sequence[Path]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -18,12 +18,19 @@ SOURCES = {
     "mini": "xferbench.sources.mini:load",
     "matpes": "xferbench.sources.matpes:load",
     "mp-r2scan": "xferbench.sources.mp_r2scan:load",
+    "mp-aloe": "xferbench.sources.mp_aloe:load",
+    "mp-thermo": "xferbench.sources.mp_thermo:load",
     "dimers": "xferbench.sources.dimers:load",
     "extxyz": "xferbench.sources.user:load_extxyz",
     "ase": "xferbench.sources.user:load_ase",
     "parquet": "xferbench.sources.user:load_parquet",
+    "hub": "xferbench.sources.hub:load",
+    "synthetic-teacher": "xferbench.synthetic:load",
 }
 """Data sets that ``xferbench prepare`` can build: name -> a function returning a ``SourceDataset``."""
+
+SYNTHETIC = ("synthetic-teacher",)
+"""Those of ``SOURCES`` whose labels are a model's. No task may be made of them."""
 
 MODELS = {"chgnet": "xferbench.models.chgnet:load"}
 """Model adapters: name -> ``load(variant, device)`` returning a ``Model``."""
@@ -42,8 +49,39 @@ FLOORS = {
 }
 """Baselines without a potential, written ``floor:name``: what a model must beat to have learned something."""
 
-METHODS: dict[str, str] = {}
-"""Transfer methods of ``xferbench train``."""
+METHODS = {
+    "scratch": "xferbench.transfer.scratch:scratch",
+    "zero-shot": "xferbench.transfer.zero_shot:zero_shot",
+    "finetune-trainable-refs": "xferbench.transfer.finetune:trainable_refs",
+    "finetune-trainable-refs-own-lr": "xferbench.transfer.finetune:trainable_refs_own_lr",
+    "finetune-frozen-refs": "xferbench.transfer.finetune:frozen_refs",
+    "finetune-refit-refs": "xferbench.transfer.finetune:refit_refs",
+    "finetune-refit-refs-model-aware": "xferbench.transfer.finetune:model_aware",
+    "finetune-refit-refs-paired-difference": "xferbench.transfer.finetune:paired_difference",
+    "finetune-refit-refs-then-unfreeze": "xferbench.transfer.finetune:then_unfreeze",
+    "finetune-isolated-atoms": "xferbench.transfer.finetune:isolated_atoms",
+    "head-only": "xferbench.transfer.partial:head_only",
+    "frozen-backbone": "xferbench.transfer.partial:frozen_backbone",
+    "lora": "xferbench.transfer.lora:lora",
+    "delta": "xferbench.transfer.delta:delta",
+    "multi-fidelity": "xferbench.transfer.fidelity:multi_fidelity",
+    "replay": "xferbench.transfer.replay:replay",
+}
+"""Transfer methods of ``xferbench train``: name -> ``(setting, options) -> Student``, see ``transfer.method``."""
+
+
+def builtin_models() -> list[str]:
+    """Built-in models and floors, as the command line writes them: ``chgnet:0.3.0``, ``floor:ridge``."""
+    models = [f"{adapter}:{variant}" for adapter, variants in MODEL_VARIANTS.items() for variant in variants]
+    return models + [f"floor:{name}" for name in FLOORS]
+
+
+def canonical_model(text: str) -> str:
+    """``chgnet:0.3.0`` for ``chgnet-0.3.0``, ``floor:ridge`` for ``floor-ridge``; anything else stays as it is.
+
+    Files are named after models with a dash, which tables show, so people type either.
+    """
+    return {name.replace(":", "-"): name for name in builtin_models()}.get(text, text)
 
 
 def near(name: str, known: Iterable[str]) -> str:

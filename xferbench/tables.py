@@ -124,6 +124,31 @@ def frames_table(frames: Iterable[Frame]) -> pa.Table:
     return pa.table([arrays.get(name, columns.get(name)) for name in FRAME_SCHEMA.names], schema=FRAME_SCHEMA)
 
 
+def flat_table(columns: Mapping[str, Any], n: NDArray[np.int64], *, has_magmoms: NDArray[np.bool_]) -> pa.Table:
+    """Frames whose arrays lie one after the other, with forces and stress and without correction, as ``FRAME_SCHEMA``.
+
+    Args:
+        columns: By name: texts and ``energy`` (rows,) as sequences; ``numbers`` (atoms,), ``positions`` and ``forces``
+            (atoms, 3), ``cell`` and ``stress`` (rows, 3, 3), ``pbc`` (rows, 3), ``magmoms`` (atoms of the rows that have
+            them,).
+        n: (rows,) atoms of each row.
+        has_magmoms: (rows,).
+    """
+    three = np.full(len(n), 3)
+    arrays = {
+        "n_atoms": pa.array(n),
+        "numbers": _cut(pa.array(columns["numbers"]), n),
+        "positions": _cut(_fixed(columns["positions"].ravel()), n),
+        "cell": _fixed(_fixed(columns["cell"].ravel())),
+        "pbc": _fixed(columns["pbc"].ravel()),
+        "forces": _cut(_fixed(columns["forces"].ravel()), n),
+        "stress": _cut(_fixed(columns["stress"].ravel()), three),
+        "magmoms": _cut(pa.array(columns["magmoms"]), np.where(has_magmoms, n, 0), ~has_magmoms),
+        "correction": pa.nulls(len(n), pa.float64()),
+    }
+    return pa.table([arrays.get(name, columns.get(name)) for name in FRAME_SCHEMA.names], schema=FRAME_SCHEMA)
+
+
 def is_regular(frame: Frame) -> bool:
     """Whether the arrays of a frame have as many axes, and vectors as many components, as the columns of a table."""
     vectors = (value for value in (frame.positions, frame.forces, frame.stress) if value is not None)
@@ -266,10 +291,15 @@ def _joined(arrays: Sequence[NDArray[Any] | None], empty: tuple[int, ...], dtype
 
 def _lists(arrays: Sequence[NDArray[Any] | None], values: pa.Array) -> pa.Array:
     """Cut values into one list per array."""
-    lengths = [0 if array is None else len(array) for array in arrays]
+    lengths = np.array([0 if array is None else len(array) for array in arrays], dtype=np.int64)
+    return _cut(values, lengths, np.array([array is None for array in arrays], dtype=bool))
+
+
+def _cut(values: pa.Array, lengths: NDArray[np.int64], missing: NDArray[np.bool_] | None = None) -> pa.Array:
+    """Cut values into lists of these lengths."""
     offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int32)
-    missing = np.array([array is None for array in arrays], dtype=bool)
-    return pa.ListArray.from_arrays(pa.array(offsets), values, mask=pa.array(missing) if missing.any() else None)
+    mask = pa.array(missing) if missing is not None and missing.any() else None
+    return pa.ListArray.from_arrays(pa.array(offsets), values, mask=mask)
 
 
 def _values(array: pa.Array) -> NDArray[Any]:
@@ -296,6 +326,14 @@ def list_lengths(column: pa.Array) -> NDArray[np.int64]:
         pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False).astype(np.int64)
     )
     return lengths
+
+
+def flat_values(column: pa.Array) -> NDArray[Any]:
+    """All numbers of a list column, however nested, one after the other; those of lists that are null are left out."""
+    while pa.types.is_nested(column.type):
+        column = column.flatten()
+    values: NDArray[Any] = column.to_numpy(zero_copy_only=False)
+    return values
 
 
 def predictions_table(predictions: Predictions) -> pa.Table:

@@ -7,14 +7,15 @@ comparable with every other result of the same ``id@version`` and with nothing e
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from xferbench.errors import FormatError, UnknownNameError
+from xferbench.hygiene import FLAGS
 from xferbench.metrics import METRICS
 from xferbench.records import PROPERTIES, Functional
-from xferbench.registry import SOURCES, check_name
+from xferbench.registry import SOURCES, SYNTHETIC, check_name
 from xferbench.schema import parse, read_toml
 from xferbench.storage import sha256
 
@@ -61,6 +62,17 @@ class Bootstrap:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PairRule:
+    """Which pairs of the scored split are scored.
+
+    Attributes:
+        exclude: Flags of ``hygiene``; a pair with any of them is left out, and counted.
+    """
+
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """A benchmark unit, read from ``tasks/<id>.toml``.
 
@@ -73,6 +85,8 @@ class Task:
         calibration: The frames that elemental offsets are fitted on; never the scored ones.
         properties: What a model is asked for.
         main: ``key`` of the metric that ranks.
+        pairs: Which pairs are scored. Calibration frames are kept, as what is peculiar about a pair says nothing against
+            the labels of one functional; only those with a Hubbard U go where ``hubbard_u`` is excluded.
     """
 
     id: str
@@ -89,6 +103,7 @@ class Task:
     metrics: tuple[TaskMetric, ...]
     bootstrap: Bootstrap
     citation: str
+    pairs: PairRule = field(default_factory=PairRule)
 
     @property
     def key(self) -> str:
@@ -157,10 +172,7 @@ def _problems(task: Task, path: Path) -> list[str]:
         problems.append(f"id {task.id!r} must equal the file name and use lower-case letters, digits, '.' and '-'")
     if task.version < 1:
         problems.append(f"version must be at least 1, not {task.version}")
-    if task.dataset not in SOURCES:
-        problems.append(f"unknown dataset {task.dataset!r}; known: {', '.join(SOURCES)}")
-    if not FINGERPRINT_PATTERN.fullmatch(task.fingerprint):
-        problems.append("fingerprint must be 'sha256:' and 64 hexadecimal digits")
+    problems += _dataset_problems(task)
     if task.calibration == task.split:
         problems.append(f"calibration must be another split than the scored one ({task.split}), never the test itself")
     unknown = [name for name in task.properties if name not in PROPERTIES]
@@ -176,7 +188,23 @@ def _problems(task: Task, path: Path) -> list[str]:
         problems.append(f"main metric {task.main!r} is not among the metrics {', '.join(keys)}")
     elif any(metric.key == task.main and metric.better == "one" for metric in task.metrics):
         problems.append(f"main metric {task.main!r} is best at 1, which orders no table; choose an error")
+    problems += [
+        f"pairs.exclude has the unknown flag {flag!r}; known: {', '.join(FLAGS)}"
+        for flag in task.pairs.exclude
+        if flag not in FLAGS
+    ]
     return problems + _bootstrap_problems(task.bootstrap)
+
+
+def _dataset_problems(task: Task) -> list[str]:
+    problems = []
+    if task.dataset not in SOURCES:
+        problems.append(f"unknown dataset {task.dataset!r}; known: {', '.join(SOURCES)}")
+    if task.dataset in SYNTHETIC:
+        problems.append(f"labels of {task.dataset} are a model's, no model is ranked on them; choose another dataset")
+    if not FINGERPRINT_PATTERN.fullmatch(task.fingerprint):
+        problems.append("fingerprint must be 'sha256:' and 64 hexadecimal digits")
+    return problems
 
 
 def _metric_problems(metric: TaskMetric) -> list[str]:

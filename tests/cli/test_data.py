@@ -49,6 +49,12 @@ def test_lists_come_as_text_and_as_json(run, what):
     text = run("list", what).stdout
     assert all(name in text for name in names)
     assert names or text.strip() == "no methods yet"
+    lines = text.splitlines()
+    starts = {
+        line.index(row["about"])
+        for line, row in zip(lines, json.loads(run("list", what, "--json").stdout), strict=True)
+    }
+    assert len(starts) == 1
 
 
 def test_info_tells_what_every_listed_name_is(run):
@@ -57,6 +63,12 @@ def test_info_tells_what_every_listed_name_is(run):
             facts = json.loads(run("info", row["name"], "--json").stdout)
             assert facts["kind"] in {"dataset", "task", "model", "floor"}
             assert run("info", row["name"]).exit_code == 0
+
+
+def test_info_shows_tables_as_words(run):
+    text = run("info", "chgnet-0.3.0").stdout
+    assert "code BSD-3-Clause-LBNL, checkpoint BSD-3-Clause-LBNL" in text
+    assert "{" not in text.partition("citation")[0]
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(cache, tmp_path):
@@ -130,3 +142,47 @@ def test_bad_input_ends_in_one_clear_line_and_the_right_code(refused, arguments,
     exit_code, line = refused(*arguments)
     assert message in line
     assert exit_code == code
+
+
+def test_another_split_is_another_version(run):
+    result = run("prepare", "--split-by", "chemsys", "--hold-out-elements", "Fe, Ni", "--out", "here", "--json")
+    manifest = json.loads(result.stdout)
+    assert manifest["version"] == "1+by-chemsys+without-Fe-Ni"
+    assert manifest["split_rule"]["held_out"] == ["Fe", "Ni"]
+    assert manifest["fingerprint"] != TASK.fingerprint
+    scored = run("score", "floor:copy-gga", "--dataset", "here")
+    assert scored.exit_code == 3
+    assert "is about data with fingerprint" in scored.stderr
+
+
+def test_what_is_no_element_is_told(run, line_of):
+    result = run("prepare", "--hold-out-elements", "Fe,Xx", "--out", "here")
+    assert result.exit_code == 2
+    assert "'Xx' is no element" in line_of(result)
+
+
+def test_an_audit_prints_counts_and_writes_the_pairs(run, tmp_path):
+    (tmp_path / "train.txt").write_text("AlAs\nmp-1\n")
+    result = run("audit", "mini", "--train", "train.txt", "-o", "a.json")
+    assert result.exit_code == 0
+    assert "2 training records against 59 test pairs of mini 1" in result.stdout
+    stored = json.loads((tmp_path / "a.json").read_text())
+    printed = json.loads(run("audit", "mini", "--train", "train.txt", "--json").stdout)
+    assert printed["overlapping"] is None
+    assert printed["counts"] == stored["counts"]
+    assert len(stored["overlapping"]["id"]) == stored["counts"]["id"]
+
+
+def test_an_audit_of_nothing_is_a_data_error(run, line_of, tmp_path):
+    (tmp_path / "train.txt").write_text("")
+    result = run("audit", "mini", "--train", "train.txt")
+    assert result.exit_code == 3
+    assert "train.txt has no records" in line_of(result)
+
+
+def test_the_test_materials_are_taken_out_of_a_source_training_set(run, tmp_path):
+    (tmp_path / "train.txt").write_text("mp-1\nU3O8\n")
+    result = run("prepare", "--out", "here", "--exclude-test-from-source", "train.txt")
+    assert result.exit_code == 0
+    assert "source training set: 2 of 2 records are left (0 by id, 0 by structure)" in result.stderr
+    assert (tmp_path / "here.source-train.txt").read_text() == "mp-1\nU3O8\n"

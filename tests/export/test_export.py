@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from xferbench.errors import StorageError, UnknownNameError
-from xferbench.export import FAMILIES, FORMATS, export
+from xferbench.dataset.layout import CONFIGS as FAMILIES
+from xferbench.export import FORMATS, export
 from xferbench.storage import read_json
 
 

@@ -9,6 +9,7 @@ from xferbench.errors import UnknownNameError
 from xferbench.registry import FLOORS, MODEL_VARIANTS, SOURCES
 from xferbench.tasks import list_tasks
 from xferbench.workflow import info, listing
+from xferbench.workflow.catalogue import LISTS
 
 
 def names(what):
@@ -25,6 +26,11 @@ def test_every_table_is_listed_whole():
 @pytest.mark.parametrize("what", ["datasets", "tasks", "models"])
 def test_every_name_comes_with_a_line_about_it(what):
     assert all(row["about"].strip() and "\n" not in row["about"] for row in listing(what))
+
+
+@pytest.mark.parametrize("what", LISTS)
+def test_no_line_has_markup(what):
+    assert not [row for row in listing(what) if "``" in row["about"]]
 
 
 def test_something_else_cannot_be_listed():
@@ -49,6 +55,11 @@ def test_a_task_is_described_with_its_metrics():
 def test_a_model_is_described_by_its_card_and_a_floor_by_its_docstring():
     assert info("chgnet:r2scan")["functional"] == "r2SCAN"
     assert "GGA" in info("floor:copy-gga")["about"]
+
+
+def test_either_spelling_of_a_model_gives_the_canonical_one():
+    assert info("chgnet-r2scan") == info("chgnet:r2scan")
+    assert info("floor-ridge")["name"] == "floor:ridge"
 
 
 def test_an_unknown_name_suggests_the_near_one_of_any_kind():

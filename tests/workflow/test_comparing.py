@@ -67,6 +67,11 @@ def test_ids_files_and_floors_name_the_same_models(run, board):
         assert run(*models).to_json() == by_id.to_json()
 
 
+def test_a_built_in_model_may_be_named_with_a_colon(board, cache):
+    with pytest.raises(UnknownNameError, match="'chgnet-r2scan'; known: "):
+        compare(["fine", "chgnet:r2scan"], out=board, cache_dir=cache)
+
+
 def test_models_of_very_different_quality_do_not_tie(run):
     first, second, _ = run("coarse", "fine", "floor:ridge").compared.comparison.standings
     assert (first.name, first.best, first.worst) == ("fine", 1, 1)

@@ -128,6 +128,10 @@ def test_a_floor_can_be_scored_by_name(request_, tmp_path):
     assert (tmp_path / "out/predictions" / TASK.key / "floor-copy-gga.parquet").exists()
 
 
+def test_a_floor_may_be_named_as_its_file(request_):
+    assert score(request_(model="floor-ridge")).results[0] == score(request_(model="floor:ridge")).results[0]
+
+
 def test_the_pbe_side_has_no_gga_label_to_copy(request_):
     report = score(request_(task="mini-static-pbe"))
     assert "floor-copy-gga" not in {result.model.id for result in report.results}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from click.testing import CliRunner
 from xferbench import workflow
 from xferbench.analysis import Settings
 from xferbench.cli import main
-from xferbench.errors import IntegrityError, UnknownNameError
+from xferbench.errors import IntegrityError, MissingExtraError, UnknownNameError, UsageError
 from xferbench.workflow.paired import open_paired
 
 
@@ -49,6 +50,23 @@ def test_analyze_writes_a_page_and_prints_the_table(run, synthetic_dataset, tmp_
     assert "Referenced, out of sample" in done.stdout
     assert f"wrote {tmp_path / 'out' / 'index.html'}" in done.stderr
     assert (tmp_path / "out" / "figures" / "elements.svg").exists()
+
+
+def test_analyze_writes_pictures_on_demand(run, synthetic_dataset, tmp_path):
+    pytest.importorskip("resvg_py", reason='PNG needs pip install "xferbench[png]"')
+    done = run("analyze", synthetic_dataset.directory, "--resamples", 20, "--png", "--out", tmp_path / "out")
+    assert f"wrote {tmp_path / 'out' / 'figures' / 'elements.png'}" in done.stderr
+
+
+def test_pictures_need_a_directory(synthetic_dataset):
+    with pytest.raises(UsageError, match="--png needs a directory for the figures; add --out"):
+        workflow.analyze(str(synthetic_dataset.directory), Settings(), png=True)
+
+
+def test_a_missing_package_costs_no_analysis(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "resvg_py", None)
+    with pytest.raises(MissingExtraError, match=r'pip install "xferbench\[png\]"'):
+        workflow.analyze(str(tmp_path / "not even there"), Settings(), out=tmp_path, png=True)
 
 
 def test_analyze_prints_json_that_is_the_file(run, synthetic_dataset, tmp_path):

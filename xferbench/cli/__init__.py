@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from xferbench.cli import board, comparing, data, labels, mini, scoring
+from xferbench.cli import board, comparing, data, labels, mini, scoring, studies, training
 from xferbench.cli.common import Commands
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def main() -> None:
 
 for command in (
     data.prepare,
+    data.audit,
     data.list_,
     data.info,
     data.export,
@@ -38,6 +39,8 @@ for command in (
     scoring.quickstart,
     scoring.score,
     scoring.check,
+    training.train,
+    studies.study,
     comparing.compare,
     comparing.gap,
     comparing.fit_scaling,

@@ -81,6 +81,7 @@ def refs_compare(dataset: str, *, out: Path | None, json_output: bool, **options
 @click.option(
     "-o", "--out", type=DIRECTORY, help="Write tables, SVG figures, a Markdown report and one HTML page here."
 )
+@click.option("--png", is_flag=True, help='Write the figures as PNG too; needs pip install "xferbench[png]".')
 @click.option("--split", type=click.Choice(["train", "val", "test"]), help="Only these pairs; default: all.")
 @click.option("--functional", help="PBE or PBE+U, which are never pooled; default: the one most pairs have.")
 @click.option(
@@ -93,6 +94,7 @@ def analyze(
     dataset: str,
     *,
     out: Path | None,
+    png: bool,
     cache_dir: Path | None,
     offline: bool,
     json_output: bool,
@@ -102,7 +104,7 @@ def analyze(
     from xferbench import workflow
     from xferbench.analysis import Settings
 
-    report = workflow.analyze(dataset, Settings(**options), out=out, cache_dir=cache_dir, offline=offline)
+    report = workflow.analyze(dataset, Settings(**options), out=out, png=png, cache_dir=cache_dir, offline=offline)
     if json_output:
         show_json(report.analysis.to_json())
     else:

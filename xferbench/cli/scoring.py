@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from xferbench.cli.common import DIRECTORY, as_json, cached, note, show_json
+from xferbench.cli.common import DIRECTORY, FILE, as_json, cached, note, show_json
 from xferbench.errors import CheckFailedError
 
 
@@ -46,6 +46,9 @@ def quickstart(out: Path, device: str) -> None:
 @click.option("--allow-missing", is_flag=True, help="Count frames that a predictions file lacks as failed.")
 @click.option("--model-id", help="Name of the row, for a predictions file.")
 @click.option("--functional", help="What the model reproduces, for a predictions file: PBE, PBE+U or r2SCAN.")
+@click.option(
+    "--audit", type=FILE, help="Audit of the training set, from `xferbench audit`: scores all and clean frames."
+)
 @cached
 @as_json
 def score(model: str, *, json_output: bool, **options: Any) -> None:  # noqa: ANN401 - click's options

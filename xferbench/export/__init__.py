@@ -26,9 +26,8 @@ if TYPE_CHECKING:
 
     from xferbench.dataset import Dataset
 
-__all__ = ["FAMILIES", "FORMATS", "Exported", "export"]
+__all__ = ["FORMATS", "Exported", "export"]
 
-FAMILIES = ("gga", "r2scan")
 FORMATS: dict[str, tuple[str, Callable[[Counted, str], Iterator[str]]]] = {
     "extxyz": ("extxyz", extxyz.ase_lines),
     "mace": ("extxyz", extxyz.mace_lines),
@@ -54,7 +53,7 @@ class Exported:
 
 
 def export(data: Dataset, name: str, out: Path) -> list[Exported]:
-    """Write every split of both families.
+    """Write every split of both families, or of the one there is, and of all r2SCAN frames if they are there.
 
     Args:
         data: Opened.
@@ -64,10 +63,12 @@ def export(data: Dataset, name: str, out: Path) -> list[Exported]:
     Raises:
         UnknownNameError: No such format.
         StorageError: The disk refuses.
+        DataError: There are no structures.
     """
+    data.check_structures()
     ending, write = FORMATS[check_name("format", name, FORMATS)]
     exported = []
-    for family in FAMILIES:
+    for family in data.configs:
         for split in SPLITS:
             frames = Counted(data.iter_frames(family, split))
             path = out / f"{family}-{split}.{ending}"

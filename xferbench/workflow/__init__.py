@@ -5,6 +5,7 @@ prepare -> predict -> score -> publish, with a file after every arrow.
 
 from __future__ import annotations
 
+from xferbench.workflow.auditing import audit, audit_table, exclude_from_source, exclusion_line
 from xferbench.workflow.catalogue import info, listing
 from xferbench.workflow.checking import check_model, checks_table
 from xferbench.workflow.comparing import compare, comparison_table
@@ -21,6 +22,7 @@ from xferbench.workflow.paired import (
 )
 from xferbench.workflow.referencing import ReferenceReport, compare_references, fit_references, references_table
 from xferbench.workflow.scaling import fit_scaling, scaling_table
+from xferbench.workflow.training import TrainRequest, train, training_table
 from xferbench.workflow.validation import validate
 
 __all__ = [
@@ -29,12 +31,17 @@ __all__ = [
     "ReferenceReport",
     "Report",
     "Request",
+    "TrainRequest",
     "analyze",
+    "audit",
+    "audit_table",
     "check_model",
     "checks_table",
     "compare",
     "compare_references",
     "comparison_table",
+    "exclude_from_source",
+    "exclusion_line",
     "export_dataset",
     "export_table",
     "fit_references",
@@ -49,5 +56,7 @@ __all__ = [
     "references_table",
     "scaling_table",
     "score",
+    "train",
+    "training_table",
     "validate",
 ]

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 from xferbench.errors import UnknownNameError
 from xferbench.leaderboard.cards import cards_directory, read_card
 from xferbench.records import Geometry
-from xferbench.registry import FLOORS, METHODS, MODEL_VARIANTS, MODELS, SOURCES, check_name, near, resolve
+from xferbench.registry import (
+    FLOORS,
+    METHODS,
+    MODEL_VARIANTS,
+    MODELS,
+    SOURCES,
+    canonical_model,
+    check_name,
+    near,
+    resolve,
+)
 from xferbench.tasks import list_tasks, load_task
 
 if TYPE_CHECKING:
@@ -50,8 +60,8 @@ def info(name: str) -> dict[str, Any]:
     if name.partition("@")[0] in list_tasks():
         task = load_task(name)
         return {"kind": "task", "key": task.key, **_plain(task)}
-    if name in _models():
-        return _model_info(name)
+    if canonical_model(name) in _models():
+        return _model_info(canonical_model(name))
     if name in METHODS:
         return {"kind": "method", "name": name, "about": _first_line(METHODS, name)}
     known = [*SOURCES, *list_tasks(), *_models(), *METHODS]
@@ -77,7 +87,12 @@ def _first_line(table: Mapping[str, str], name: str) -> str:
     module, _, attribute = table[name].partition(":")
     home = import_module(module)
     text = (home if attribute == "load" else getattr(home, attribute)).__doc__ or ""
-    return text.strip().splitlines()[0]
+    return _plain_text(text.strip().splitlines()[0])
+
+
+def _plain_text(text: str) -> str:
+    """A docstring for people who read no markup."""
+    return text.replace("``", "")
 
 
 def _model_info(name: str) -> dict[str, Any]:
@@ -86,7 +101,7 @@ def _model_info(name: str) -> dict[str, Any]:
         return {
             "kind": "floor",
             "name": name,
-            "about": getattr(import_module("xferbench.floors"), variant.replace("-", "_")).__doc__,
+            "about": _plain_text(getattr(import_module("xferbench.floors"), variant.replace("-", "_")).__doc__),
         }
     return {"kind": "model", "name": name, **_plain(read_card(cards_directory() / f"{kind}-{variant}.toml"))}
 
@@ -96,6 +111,8 @@ def _source_info(source: SourceDataset) -> dict[str, Any]:
     pairing = {
         Geometry.SAME_GEOMETRY: "both functionals on one geometry",
         Geometry.SAME_MATERIAL: "one material, each functional's own geometry",
+        Geometry.ENERGIES_ONLY: "energies of one material, no structures",
+        Geometry.UNPAIRED: "r2SCAN frames for training, nothing to compare",
     }
     return {
         "kind": "dataset",

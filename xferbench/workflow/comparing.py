@@ -13,7 +13,7 @@ from xferbench.drawing.rounding import show, shown_unit
 from xferbench.errors import FormatError, UsageError
 from xferbench.metrics import METRICS
 from xferbench.predict.facts import FACTS, facts_of
-from xferbench.registry import check_name
+from xferbench.registry import canonical_model, check_name
 from xferbench.scoring import Entrant
 from xferbench.statistics.comparing import POWER
 from xferbench.tasks import load_task
@@ -116,8 +116,9 @@ def _entrant(model: str, task: Task, data: Dataset, out: Path) -> Entrant:
     name = model.removeprefix("floor:").removeprefix("floor-")
     if name != model:
         return _floor(name, task, data)
+    model_id = canonical_model(model).replace(":", "-")
     known = [path.stem for path in (out / "results" / task.key).glob("*.json")]
-    return _from_result(result_path(out, task, check_name(f"result in {out} of", model, known)), task, data)
+    return _from_result(result_path(out, task, check_name(f"result in {out} of", model_id, known)), task, data)
 
 
 def _from_predictions(path: Path) -> Entrant:

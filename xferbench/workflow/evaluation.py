@@ -4,27 +4,30 @@
 out/models/<model-id>.toml                       card
 out/predictions/<task-id>@<version>/<model-id>.parquet
 out/results/<task-id>@<version>/<model-id>.json
+out/audits/<task-id>@<version>/<model-id>.json   audit of the training set, if there is one
 ```
 """
 
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xferbench import dataset as datasets
 from xferbench import floors, leaderboard, predict, results, scoring
+from xferbench.audit import read_audit
 from xferbench.errors import FormatError, IntegrityError, UsageError
 from xferbench.leaderboard.cards import cards_directory, read_card
 from xferbench.models import parse_spec
 from xferbench.models.spec import MODEL_ID
 from xferbench.predict.facts import FACTS, facts_of
 from xferbench.records import Functional
-from xferbench.registry import FLOORS, MODEL_VARIANTS, check_name, near, resolve
-from xferbench.storage import sha256, write_bytes, write_text
+from xferbench.registry import FLOORS, MODEL_VARIANTS, canonical_model, check_name, near, resolve
+from xferbench.scoring import Audited
+from xferbench.storage import read_bytes, sha256, write_bytes, write_text
 from xferbench.tables import predictions_table, write_table
 from xferbench.tasks import Task, load_task, task_sha256
 
@@ -55,6 +58,7 @@ class Request:
         limit: Score only the first test frames: a trial, of which no result file is written.
         model_id: Name of the row, for a predictions file.
         functional: What the model reproduces, for a predictions file.
+        audit: Audit of the training set (``xferbench audit``): frames it has not seen are scored by themselves as well.
         say: Where notes go.
     """
 
@@ -71,6 +75,7 @@ class Request:
     allow_missing: bool = False
     model_id: str | None = None
     functional: str | None = None
+    audit: Path | None = None
     cache_dir: Path | None = None
     offline: bool = False
     progress: bool = False
@@ -107,20 +112,28 @@ def score(request: Request) -> Report:
     Raises:
         XferbenchError: Whatever the user has to mend: see ``errors``.
     """
+    request = replace(request, model=canonical_model(request.model))
     task = load_task(request.task)
     if not is_predictions(request.model) and not request.model.startswith("floor:"):
         parse_spec(request.model, engine=request.engine)  # a wrong name should not cost the preparation of a data set
     data = open_dataset(task, request)
+    audited = None if request.audit is None else read_audited(request.audit)
+    if audited is not None:
+        scoring.check_audit(task, data, audited)  # a wrong file should not cost a run of the model
     contender = _contender(request, task, data)
-    scored = [_score(contender, task, data, request)]
+    scored = [_score(contender, task, data, request, audited)]
     scored += [
-        _score(floor_contender(name, task, data), task, data, request)
+        _score(floor_contender(name, task, data), task, data, request, None)
         for name in floors.available(task)
         if f"floor-{name}" != contender.facts.id
     ]
     for text in scored[0].notes:
         request.say(f"{contender.facts.id}: {text}")
     written = [_keep(contender, task, request)]
+    if request.audit is not None and request.limit is None:
+        kept = audit_path(request.out, task, contender.facts.id)
+        write_bytes(kept, read_bytes(request.audit))
+        written.append(kept)
     if request.limit is None:
         for result in scored:
             path = result_path(request.out, task, result.model.id)
@@ -165,6 +178,20 @@ def predictions_path(out: Path, task: Task, model_id: str, limit: int | None = N
     return out / "predictions" / task.key / f"{model_id}{trial}.parquet"
 
 
+def audit_path(out: Path, task: Task, model_id: str) -> Path:
+    """Where the audit of a model's training set against a task belongs."""
+    return out / "audits" / task.key / f"{model_id}.json"
+
+
+def read_audited(path: Path) -> Audited:
+    """An audit with the hash of its file.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    return Audited(audit=read_audit(path), sha256=sha256(path), where=path)
+
+
 def environment() -> results.Environment:
     """This machine, as far as it can move a last digit."""
     return results.Environment(
@@ -181,7 +208,7 @@ def floor_contender(name: str, task: Task, data: Dataset) -> Contender:
     return Contender(facts=floors.facts(name, data, task), predictions=predictions, path=Path(f"floor:{name}"))
 
 
-def _score(contender: Contender, task: Task, data: Dataset, request: Request) -> Result:
+def _score(contender: Contender, task: Task, data: Dataset, request: Request, audited: Audited | None) -> Result:
     return scoring.score(
         task,
         data,
@@ -191,6 +218,7 @@ def _score(contender: Contender, task: Task, data: Dataset, request: Request) ->
         task_sha256=task_sha256(request.task),
         limit=request.limit,
         allow_missing=request.allow_missing,
+        audited=audited,
         where=contender.path,
     )
 
@@ -279,13 +307,15 @@ def _facts(model_id: str, declared: predict.ModelFacts, request: Request) -> Mod
     """What scoring needs to know, with the card in its place below ``out``."""
     card = request.out / "models" / f"{model_id}.toml"
     _place_card(model_id, declared.card, card)
+    known = read_card(card) if card.exists() else None
     return results.ModelFacts(
         id=model_id,
-        name=read_card(card).model_name if card.exists() else model_id,
+        name=model_id if known is None else known.model_name,
         kind="model",
         functional=declared.functional,
         references=declared.references,
-        card_sha256=sha256(card) if card.exists() else None,
+        energy_corrections=None if known is None else known.energy_corrections,
+        card_sha256=None if known is None else sha256(card),
         source_sha256=declared.source_sha256,
     )
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from xferbench import analysis, export, publish
 from xferbench import dataset as datasets
-from xferbench.errors import UnknownNameError
+from xferbench.drawing import raster
+from xferbench.errors import UnknownNameError, UsageError
 from xferbench.registry import SOURCES, near
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def analyze(
     settings: Settings,
     *,
     out: Path | None = None,
+    png: bool = False,
     cache_dir: Path | None = None,
     offline: bool = False,
 ) -> AnalysisReport:
@@ -41,15 +43,20 @@ def analyze(
         dataset: A name, prepared in the cache if need be, or a directory that ``xferbench prepare`` made.
         settings: What to analyse.
         out: Where tables, figures, report and page go; nothing is written if not given.
+        png: Whether to write the figures as PNG too.
         cache_dir: Where data sets live.
         offline: Never use the network.
 
     Raises:
         DataError: Nothing to compare, or the data set is damaged.
-        UsageError: Unknown names.
+        UsageError: Unknown names, or PNG without a directory or without its packages.
     """
+    if png and out is None:
+        raise UsageError("--png needs a directory for the figures; add --out DIRECTORY")
+    if png:
+        raster.require()  # a missing package should not cost the analysis
     found = analysis.analyze(open_paired(dataset, cache_dir=cache_dir, offline=offline), settings)
-    written = [] if out is None else analysis.write(found, out)
+    written = [] if out is None else analysis.write(found, out, png=png)
     return AnalysisReport(analysis=found, table=analysis.terminal_table(found), written=written)
 
 

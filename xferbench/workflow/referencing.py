@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from xferbench import dataset as datasets
 from xferbench import references
+from xferbench.dataset.layout import CONFIGS
 from xferbench.errors import DataError, UsageError
 from xferbench.records import SPLITS, Functional
 from xferbench.registry import check_name
@@ -34,7 +35,7 @@ def fit_references(
     """Fit references on one split of a data set.
 
     Args:
-        dataset: Name of a data set, prepared in the cache if need be.
+        dataset: A name, prepared in the cache if need be, or a directory that ``xferbench prepare`` made.
         functional: One functional; all that the data set has if not given.
         split: The frames to fit on.
         elements: Symbols that must be covered, comma-separated; without it, every element of the data set.
@@ -48,9 +49,9 @@ def fit_references(
     """
     check_name("split", split, SPLITS)
     wanted = None if functional is None else check_name("functional", functional, [item.value for item in Functional])
-    data = datasets.prepare(dataset, cache_dir=cache_dir, offline=offline)
+    data = open_paired(dataset, cache_dir=cache_dir, offline=offline)
     groups: dict[Functional, list[Frame]] = {}
-    for family in ("gga", "r2scan"):
+    for family in (config for config in CONFIGS if config in data.configs):
         for frame in data.frames(family, split):
             if frame.energy is not None and wanted in {None, frame.functional.value}:
                 groups.setdefault(frame.functional, []).append(frame)

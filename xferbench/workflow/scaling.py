@@ -117,7 +117,7 @@ def scaling_table(report: Report) -> str:
     """Fits and comparisons as text."""
     lines = []
     for name, fit in report.fits.items():
-        formula = f"{fit.law.prefactor:.4g} · n^-{fit.law.exponent:.4g}"
+        formula = f"{fit.law.prefactor:.4g} · n^{-fit.law.exponent:.4g}"
         formula += f" + {fit.law.floor:.4g}" if fit.with_floor else ""
         lines.append(f"{name} = {formula}")
         lines += [f"  {line}" for line in _fit_lines(fit)]

@@ -17,7 +17,7 @@ from xferbench.results import ModelFacts, Result
 from xferbench.storage import read_bytes, sha256
 from xferbench.tables import read_table, table_predictions
 from xferbench.tasks import Task, list_tasks, read_task
-from xferbench.workflow.evaluation import floor_contender, predictions_path, silent
+from xferbench.workflow.evaluation import audit_path, floor_contender, predictions_path, read_audited, silent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -132,21 +132,26 @@ def _score_again(stored: Result, board: Path, task: Task, task_file: Path, data:
     if model.kind == "floor":
         made = floor_contender(model.id.removeprefix("floor-"), task, data)
         facts, predictions = made.facts, made.predictions
+        audited = None
     else:
         path = predictions_path(board, task, model.id)
         if not path.exists():
             return None
         predictions = table_predictions(read_table(path))
         card = board / "models" / f"{model.id}.toml"
+        known = read_card(card) if card.exists() else None
         facts = ModelFacts(
             id=model.id,
             name=model.name,
             kind="model",
             functional=model.functional,
             references=stored.references.model,
-            card_sha256=sha256(card) if card.exists() else None,
+            energy_corrections=None if known is None else known.energy_corrections,
+            card_sha256=None if known is None else sha256(card),
             source_sha256=model.source_sha256,
         )
+        audit = audit_path(board, task, model.id)
+        audited = read_audited(audit) if audit.exists() else None
     return scoring.score(
         task,
         data,
@@ -155,6 +160,7 @@ def _score_again(stored: Result, board: Path, task: Task, task_file: Path, data:
         environment=stored.environment,
         task_sha256=sha256(task_file),
         allow_missing=True,
+        audited=audited,
     )
 
 
