@@ -10,12 +10,15 @@ from __future__ import annotations
 import argparse
 import time
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from xferbench.pairing import Match, compare
-from xferbench.records import Frame
 from xferbench.sources import mini
+
+if TYPE_CHECKING:
+    from xferbench.records import Frame
 
 STRAIN, RATTLE = 0.01, 0.02
 MATERIALS = 35_000
@@ -28,7 +31,8 @@ class Cost:
 
     Attributes:
         atoms: Mean number.
-        matched: Pairs found to be one phase.
+        pairs: Compared.
+        matched: Of them, found to be one phase with the atoms shuffled.
         in_order: Seconds with the atoms in order.
         shuffled: Seconds with the atoms shuffled, for the matcher.
     """

@@ -15,6 +15,7 @@ from xferbench.tables import (
     FRAME_SCHEMA,
     PREDICTION_SCHEMA,
     TableWriter,
+    flat_table,
     frame_row,
     frames_table,
     is_regular,
@@ -72,6 +73,22 @@ class TestFrames:
         assert all(same(one, other) for one, other in zip(again, [*frames, frame], strict=True))
         place = dict.fromkeys((item.material_id for item in frames), "train")
         assert fingerprint(again[:-1], place) == fingerprint(frames, place)
+
+    def test_arrays_one_after_the_other_give_the_same_table(self, frames):
+        labelled = [replace(frame, correction=None) for frame in frames]
+        labelled[1] = replace(labelled[1], magmoms=None)
+        assert all(frame.forces is not None and frame.stress is not None for frame in labelled)
+        expected = frames_table(labelled)
+        names = ("numbers", "positions", "forces")
+        columns = {name: np.concatenate([getattr(frame, name) for frame in labelled]) for name in names}
+        columns |= {name: np.array([getattr(frame, name) for frame in labelled]) for name in ("cell", "stress", "pbc")}
+        columns |= {name: expected[name].to_pylist() for name in ("frame_id", "pair_id", "material_id", "functional")}
+        columns |= {name: expected[name].to_pylist() for name in ("energy", "provenance")}
+        magmoms = [frame.magmoms for frame in labelled]
+        columns["magmoms"] = np.concatenate([values for values in magmoms if values is not None])
+        has_magmoms = np.array([values is not None for values in magmoms])
+        n = np.array([frame.n_atoms for frame in labelled])
+        assert flat_table(columns, n, has_magmoms=has_magmoms).equals(expected)
 
     def test_the_schema_of_a_file_is_the_schema(self, tmp_path, frames):
         write_table(tmp_path / "a.parquet", frames_table(frames))

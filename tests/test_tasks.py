@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from xferbench.errors import FormatError, StorageError, UnknownNameError
+from xferbench.hygiene import UNCLEAN
 from xferbench.metrics import METRICS
 from xferbench.records import Functional
 from xferbench.storage import sha256
@@ -69,6 +70,7 @@ def test_the_functional_names_the_family(write):
         ('id = "t"', 'id = "other"', "id 'other' must equal the file name"),
         ("version = 2", "version = 0", "version must be at least 1, not 0"),
         ('"mini"', '"mnii"', "unknown dataset 'mnii'; known: mini"),
+        ('"mini"', '"mp-aloe"', "mp-aloe has r2SCAN frames for training and no pairs; choose another dataset"),
         ("sha256:0", "sha256:x", "fingerprint must be 'sha256:' and 64 hexadecimal digits"),
         ('calibration = "train"', 'calibration = "test"', "calibration must be another split than the scored one"),
         ('"energy", "forces"', '"forces"', "properties must include energy"),
@@ -156,3 +158,8 @@ def test_every_task_of_the_tree_is_valid(name):
 
 def test_the_tasks_are_found_in_a_checkout():
     assert (tasks_directory() / "mini-static.toml").is_file()
+
+
+@pytest.mark.parametrize("name", list_tasks())
+def test_every_task_of_the_tree_scores_clean_pairs_only(name):
+    assert set(load_task(name).pairs.exclude) == UNCLEAN

@@ -29,6 +29,9 @@ SOURCES = {
 }
 """Data sets that ``xferbench prepare`` can build: name -> a function returning a ``SourceDataset``."""
 
+UNPAIRED = ("mp-aloe",)
+"""Those of ``SOURCES`` that have no pairs but frames for training. No task may be made of them."""
+
 SYNTHETIC = ("synthetic-teacher",)
 """Those of ``SOURCES`` whose labels are a model's. No task may be made of them."""
 

@@ -15,7 +15,7 @@ from xferbench.errors import FormatError, UnknownNameError
 from xferbench.hygiene import FLAGS
 from xferbench.metrics import METRICS
 from xferbench.records import PROPERTIES, Functional
-from xferbench.registry import SOURCES, SYNTHETIC, check_name
+from xferbench.registry import SOURCES, SYNTHETIC, UNPAIRED, check_name
 from xferbench.schema import parse, read_toml
 from xferbench.storage import sha256
 
@@ -200,6 +200,8 @@ def _dataset_problems(task: Task) -> list[str]:
     problems = []
     if task.dataset not in SOURCES:
         problems.append(f"unknown dataset {task.dataset!r}; known: {', '.join(SOURCES)}")
+    if task.dataset in UNPAIRED:
+        problems.append(f"{task.dataset} has r2SCAN frames for training and no pairs; choose another dataset")
     if task.dataset in SYNTHETIC:
         problems.append(f"labels of {task.dataset} are a model's, no model is ranked on them; choose another dataset")
     if not FINGERPRINT_PATTERN.fullmatch(task.fingerprint):

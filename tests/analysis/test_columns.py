@@ -54,6 +54,12 @@ def test_other_geometries_have_energies_to_compare_and_nothing_else(make_pair, c
     assert columns.missing("forces") == {"the two geometries differ": 1}
 
 
+def test_energies_alone_compare_energies_alone(make_pair, columns_of):
+    columns = columns_of([replace(make_pair("a", [11], -1.0, -2.0), geometry=Geometry.ENERGIES_ONLY)])
+    assert columns.missing("energy") == {}
+    assert columns.missing("stress") == {"there are no structures": 1}
+
+
 def test_corrections_are_noticed_not_applied(make_pair, columns_of):
     pair = make_pair("a", [11], -1.0, -2.0)
     columns = columns_of([pair, replace(pair, gga=replace(pair.gga, correction=-0.6))])

@@ -126,3 +126,10 @@ def test_reasons_and_formulas_cannot_become_markup(found, html):
     text = render_page(replace(found, tables={**found.tables, "forces": broken}))
     assert "<img" not in text
     assert bad in words(html(text))
+
+
+def test_statistics_that_nothing_enters_are_a_sentence_and_no_table(odd, found):
+    assert "mean |r - g|" in render_page(found).partition('id="composition"')[2].partition("</section>")[0]
+    section = render_page(odd["one pair"]).partition('id="composition"')[2].partition("</section>")[0]
+    assert "No composition has two structures whose energies can be compared." in section
+    assert "<table" not in section

@@ -83,3 +83,9 @@ def test_a_table_that_is_empty_is_a_column_of_dashes(odd):
 @pytest.mark.parametrize("value", [0.0, -0.0, -0.0001])
 def test_a_reference_of_nothing_has_no_minus(value):
     assert reference(value) == "0.000"
+
+
+def test_statistics_that_nothing_enters_are_a_sentence_and_no_table(odd):
+    part = render_report(odd["one pair"]).partition("## Same composition")[2].partition("## Elements")[0]
+    assert "No composition has two structures" in part
+    assert "|" not in part

@@ -115,3 +115,9 @@ def test_the_terminal_says_why_a_number_is_missing(odd):
     text = terminal_table(odd["one pair"])
     assert f"  {'Pearson':36s} the values do not vary\n" in text
     assert "Referenced, out of sample\n  nothing to compare" in text
+
+
+def test_a_table_that_nothing_enters_is_one_line(odd):
+    text = terminal_table(odd["one pair"])
+    assert "Within compositions\n  nothing to compare" in text
+    assert "no pairs to compare" not in text

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from xferbench.analysis import wording
+from xferbench.records import Geometry
 
 
 def changed(found, key, name, **values):
@@ -25,6 +26,10 @@ def test_heading_and_lede_name_data_functionals_and_geometry(found):
     assert wording.lede(found) == (
         "42 pairs of 14 materials calculated in PBE and in r²SCAN, both on the same geometry."
     )
+
+
+def test_every_geometry_that_gives_pairs_has_words():
+    assert set(wording.GEOMETRY) == {item.value for item in Geometry} - {"unpaired"}
 
 
 def test_a_split_and_another_geometry_are_said(found):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import tracemalloc
 
 import numpy as np
@@ -122,6 +123,17 @@ class TestAudit:
         (tmp_path / "t.json").write_text('[{"energy": 1}, {"id": "a"}, {"energy": 2}]')
         made = audit(synthetic_dataset, tmp_path / "t.json")
         assert (made.train_records, made.unread) == (3, 2)
+
+    def test_structures_that_cannot_be_compared_are_counted(self, synthetic_dataset, pairs, tmp_path):
+        flat = {
+            "id": "a",
+            "numbers": pairs[0].gga.numbers.tolist(),
+            "positions": [[0, 0, 0]],
+            "cell": [[1e-12, 0, 0]] * 3,
+        }
+        (tmp_path / "t.json").write_text(json.dumps([flat, {**flat, "numbers": [92]}]))
+        made = audit(synthetic_dataset, tmp_path / "t.json")
+        assert (made.uncompared, made.unread, made.counts["structure"]) == (1, 0, 0)
 
     def test_memory_does_not_grow_with_the_training_set(self, synthetic_dataset, tmp_path):
         peaks = []

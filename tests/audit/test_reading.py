@@ -11,14 +11,22 @@ import pyarrow as pa
 import pytest
 from ase.build import bulk
 from ase.io import write
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from xferbench import export
+from xferbench.audit import audit, reading
 from xferbench.audit.comparing import structure_of
 from xferbench.audit.reading import formula_numbers, normal_id, records
 from xferbench.audit.structures import fingerprint
 from xferbench.errors import DataError, FormatError, IntegrityError, StorageError
 from xferbench.tables import frames_table, write_table
 
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers(-1000, 10**30) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=12,
+)
 ATOMS = bulk("NaCl", "rocksalt", 5.6, cubic=True)
 ATOMS.positions += 0.1
 
@@ -94,6 +102,33 @@ def test_an_exported_file_and_a_prepared_directory_name_the_training_frames(tmp_
         found = list(records(path))
         assert {record.ids[0] for record in found} == materials
         assert all(structure_of(record) is not None for record in found)
+
+
+class TestParquet:
+    def test_row_groups_of_any_size_are_read_in_parts(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(reading, "BATCH", 3)
+        rows = {"mp_id": [f"mp-{i}" for i in range(10)], "formula": ["NaCl", None] * 5, "forces": [[0.0]] * 10}
+        write_table(tmp_path / "t.parquet", pa.table(rows))
+        found = list(records(tmp_path / "t.parquet"))
+        assert [record.ids[0] for record in found] == rows["mp_id"]
+        assert [record.numbers is None for record in found] == [False, True] * 5
+
+    def test_columns_of_other_types_than_arrays_are_not_arrays(self, tmp_path):
+        rows = {"id": ["a"], "numbers": [{"Na": 1}], "positions": ["0 0 0"]}
+        write_table(tmp_path / "t.parquet", pa.table(rows))
+        (record,) = records(tmp_path / "t.parquet")
+        assert record.ids == ("a",)
+        assert record.numbers is None
+
+    def test_a_table_without_a_known_column_has_nothing_to_compare(self, tmp_path, synthetic_dataset):
+        write_table(tmp_path / "t.parquet", pa.table({"energy": [1.0, 2.0]}))
+        made = audit(synthetic_dataset, tmp_path / "t.parquet")
+        assert (made.train_records, made.unread) == (2, 2)
+
+    def test_what_is_no_parquet_is_told(self, tmp_path):
+        (tmp_path / "t.parquet").write_bytes(b"PAR1 or not")
+        with pytest.raises(FormatError, match=r"t.parquet is no readable Parquet file"):
+            list(records(tmp_path / "t.parquet"))
 
 
 class TestNames:
@@ -205,6 +240,25 @@ class TestDocuments:
         write_json(tmp_path / "t.json", [{"id": "a", "numbers": numbers}])
         (record,) = records(tmp_path / "t.json")
         assert record.numbers is None
+
+    @given(
+        VALUES,
+        VALUES,
+        VALUES,
+        st.sampled_from(["lattice", "sites", "abc", "numbers", "positions", "cell", "provenance", "id"]),
+    )
+    @settings(max_examples=200)
+    def test_no_document_breaks_the_reader(self, first, second, third, key):
+        structure = {
+            "lattice": {"matrix": first},
+            "sites": [{"species": [{"element": "Na"}], "abc": second}],
+            key: third,
+        }
+        value = {"structure": structure, "numbers": [3], "positions": first, "cell": second, key: third}
+        for document in (value, {**value, "structure": third}, {"a": {"structure": first}, "b": third}):
+            for record in reading._document("0", document):
+                found = structure_of(record)
+                assert found is None or np.isfinite(found).all()
 
     def test_truncated_json_is_told(self, tmp_path):
         (tmp_path / "t.json").write_text('[{"id": "a"}, {"id":')

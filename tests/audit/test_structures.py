@@ -128,6 +128,12 @@ class TestTellingApart:
 
 
 class TestOddCases:
+    def test_what_no_data_set_has_is_not_described(self):
+        atoms = bulk("Po", "sc", 3.0)
+        atoms.cell[0] *= 1e-12
+        assert described(atoms) is None
+        assert described(bulk("Po", "sc", 3.0) * (13, 13, 13)) is None
+
     def test_atoms_in_a_vacuum_are_compared_by_length(self):
         near, far = (bulk("Po", "sc", 30.0) * (1, 1, 2) for _ in range(2))
         for atoms, distance in ((near, 2.0), (far, 3.0)):

@@ -45,13 +45,14 @@ def asked(monkeypatch):
 def test_a_study_of_methods_is_asked_for_as_typed(run, asked):
     result = run(
         "study", "methods", "mini", "--methods", "scratch, lora", "--seeds", "2", "--epochs", "5", "--subset", "0.5",
-        "--jobs", "2", "--cluster", "slurm", "--cluster-option", "timeout_min=60", "-o", "out",
+        "--option", "lora:rank=4", "--jobs", "2", "--cluster", "slurm", "--cluster-option", "timeout_min=60", "-o", "out",
     )  # fmt: skip
     assert result.exit_code == 1
     [(dataset, grid, out, means, _)] = asked
     assert (dataset, str(out)) == ("mini", "out")
     assert (grid.kind, grid.methods, grid.subsets, grid.n_seeds) == ("methods", ("scratch", "lora"), (0.5,), 2)
     assert grid.config["epochs"] == 5
+    assert grid.options == {"lora": {"rank": 4}}
     assert (means.jobs, means.cluster, means.cluster_options) == (2, "slurm", ("timeout_min=60",))
 
 

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xferbench.dataset import spill
-from xferbench.dataset.digesting import SortedFingerprint, encoded
+from xferbench.dataset.digesting import WAITING, SortedFingerprint, encoded
+from xferbench.errors import StorageError
 from xferbench.records import Frame, Functional, fingerprint
 from xferbench.splits import assign
 from xferbench.tables import frames_table
@@ -93,3 +94,42 @@ def test_any_change_moves_it(synthetic_source, change):
     items = [frame for frame in synthetic_source.frames if frame.magmoms is not None][:4]
     place = dict.fromkeys((frame.material_id for frame in items), "train")
     assert streamed([[replace(items[0], **change), *items[1:]]], place) != streamed([items], place)
+
+
+@pytest.mark.parametrize("tables", [1, 2, 3, 9])
+def test_what_goes_wrong_while_encoding_is_raised_before_there_is_a_fingerprint(make_pairs, monkeypatch, tables):
+    def full(*_):
+        raise StorageError("the disk is full")
+
+    monkeypatch.setattr(spill.SortedSpill, "append", full)
+    table = frames_table([make_pairs(1, 1)[0].gga])
+    digest = SortedFingerprint()
+
+    def fingerprinted():
+        for _ in range(tables):
+            digest.add(table, ["train"])
+        return digest.hexdigest()
+
+    with pytest.raises(StorageError, match="the disk is full"):
+        fingerprinted()
+    digest.close()
+
+
+def test_tables_are_added_in_their_order_and_few_wait(make_pairs, monkeypatch):
+    waiting, added = [], []
+    digest = SortedFingerprint()
+    original = SortedFingerprint._add
+
+    def add(self, table, splits):
+        added.append(table["frame_id"][0].as_py())
+        original(self, table, splits)
+
+    monkeypatch.setattr(SortedFingerprint, "_add", add)
+    frames = [pair.gga for pair in make_pairs(6, 1)]
+    for frame in frames:
+        digest.add(frames_table([frame]), ["train"])
+        waiting.append(len(digest._unfinished))
+    digest.hexdigest()
+    digest.close()
+    assert added == [frame.frame_id for frame in frames]
+    assert max(waiting) == WAITING

@@ -15,6 +15,7 @@ from xferbench.dataset.layout import SHARD_SCHEMA
 from xferbench.errors import DataError
 from xferbench.pairing import pair
 from xferbench.records import SPLITS, Geometry, SplitRule, fingerprint
+from xferbench.sources.stream import FrameStream
 from xferbench.splits import assign, subset_key
 from xferbench.tables import frames_table, table_frames
 
@@ -64,6 +65,14 @@ def test_pairs_are_those_of_pairing_in_the_splits_of_the_rule(frames, request, s
         assert rows[split] == expected
     assert facts["fingerprint"] == fingerprint(frames, place)
     assert drops == []
+
+
+@pytest.mark.parametrize("scale", ["whole", "tiny"])
+def test_a_stream_may_mix_tables_with_frames(frames, request, scale):
+    if scale == "tiny":
+        request.getfixturevalue("tiny")
+    items = [frames_table(frames[:5]), *frames[5:9], frames_table(frames[9:10]), *frames[10:]]
+    assert gathered(FrameStream(read=lambda: items)) == gathered(frames)
 
 
 def test_tables_and_frames_are_the_same_to_it(frames, tiny):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from xferbench.dataset import prepare, verify
+from xferbench.dataset import Dataset, build, prepare, verify
+from xferbench.records import Frame
+from xferbench.sources import matpes, parallel
 from xferbench.sources.documents import documents
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "matpes_like.py"
@@ -56,6 +59,30 @@ def test_energies_are_those_of_the_documents(generated, tmp_path):
         assert pair.gga.energy == pbe[pair.pair_id]["energy"]
         assert pair.r2scan.energy == r2scan[pair.pair_id]["energy"]
         assert pair.material_id == pbe[pair.pair_id]["provenance"]["original_mp_id"]
+
+
+@pytest.mark.parametrize("way", ["two processes", "document by document"])
+def test_however_documents_are_read_the_data_set_has_the_same_bytes(generated, tmp_path, monkeypatch, way):
+    usual = prepare("matpes", tmp_path / "usual", paths=generated)
+    if way == "two processes":
+        monkeypatch.setattr(parallel, "WORTHWHILE", 0)
+        prepare("matpes", tmp_path / "other", paths=generated)
+    else:
+        judged = [matpes.judged(document, path) for path in generated for document in documents(path)]
+        assert all(isinstance(frame, Frame) for frame in judged)
+        build(replace(matpes.load(paths=generated), frames=judged), tmp_path / "other")
+    assert usual.fingerprint == Dataset.open(tmp_path / "other").fingerprint
+    for path in usual.directory.rglob("*.*"):
+        assert path.read_bytes() == (tmp_path / "other" / path.relative_to(usual.directory)).read_bytes()
+
+
+def test_what_was_made_from_these_files_is_not_made_again(generated, tmp_path, monkeypatch):
+    first = prepare("matpes", tmp_path / "d", paths=generated)
+    stated = [(facts["name"], facts["bytes"]) for facts in first.manifest["upstream"]]
+    assert stated == [(path.name, path.stat().st_size) for path in generated]
+    monkeypatch.setattr(parallel, "read_all", None)
+    monkeypatch.setattr(matpes, "read_all", None)
+    assert prepare("matpes", tmp_path / "d", paths=generated).manifest == first.manifest
 
 
 def test_the_same_seed_gives_the_same_files(matpes_like, generated, tmp_path):

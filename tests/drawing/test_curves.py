@@ -5,8 +5,11 @@ from itertools import pairwise
 from xml.etree import ElementTree as ET
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from xferbench.drawing.curves import COLOURS, HEIGHT, LEFT, LINE, TOP, WIDTH, Bridge, Series, curves, decades
+from xferbench.drawing.curves import COLOURS, HEIGHT, LEFT, LINE, STYLE, TOP, WIDTH, Bridge, Series, curves, decades
+from xferbench.drawing.document import standalone
 
 FALLING = Series(name="scratch", points=((100.0, 10.0, 8.0, 12.0), (1000.0, 1.0, 0.5, 2.0)))
 FLAT = Series(
@@ -101,3 +104,64 @@ def test_a_name_cannot_become_markup():
 )
 def test_axes_are_marked_at_round_numbers(low, high, marks):
     assert decades(low, high) == pytest.approx(marks)
+
+
+positive = st.floats(min_value=1e-6, max_value=1e6)
+
+
+@given(st.lists(st.tuples(positive, positive), min_size=1, max_size=6))
+def test_any_positive_curve_is_drawn_inside_the_frame(points):
+    ordered = sorted(dict(points).items())
+    tree = drawn(Series(name="any", points=tuple((x, y, y / 2, y * 2) for x, y in ordered)))
+    for path in of(tree, "line"):
+        for x, y in spots(path):
+            assert LEFT - 0.1 <= x <= LEFT + WIDTH + 0.1
+            assert TOP - 0.1 <= y <= TOP + HEIGHT + 0.1
+
+
+@given(positive, st.floats(min_value=1.5, max_value=1e6))
+def test_marks_lie_inside_and_increase(low, ratio):
+    marks = decades(low, low * ratio)
+    assert all(low <= mark <= low * ratio for mark in marks)
+    assert marks == sorted(set(marks))
+    assert len(marks) <= 13
+
+
+def test_a_larger_error_is_higher_and_more_data_further_right():
+    tree = drawn(FALLING, FLAT)
+    (x0, falling), (x1, _) = spots(of(tree, "line")[0])
+    (_, flat), _ = spots(of(tree, "line")[1])
+    assert falling < flat  # 10 above 2
+    assert x0 < x1
+
+
+def test_a_band_reaches_from_low_to_high():
+    tree = drawn(FALLING)
+    heights = [y for _, y in spots(of(tree, "band")[0])]
+    middle = spots(of(tree, "line")[0])[0][1]
+    assert min(heights) < middle < max(heights)
+    assert of(tree, "band")[0].get("d").endswith("Z")
+
+
+def test_a_law_outside_of_the_frame_is_not_drawn():
+    far = Series(name="a", points=((10.0, 1.0, 0, 0), (20.0, 0.9, 0, 0)), law=((10.0, 500.0), (20.0, 400.0)))
+    assert not of(drawn(far), "law")
+
+
+def test_the_same_curves_give_the_same_bytes():
+    first, second = (curves([FALLING, FLAT], title="t", across="x", up="y") for _ in range(2))
+    assert first == second
+
+
+def test_the_figure_stands_alone():
+    text = standalone(curves([FALLING], title="t", across="x", up="y"), STYLE)
+    tree = ET.fromstring(text)  # noqa: S314 - our own drawing
+    assert tree.tag == "{http://www.w3.org/2000/svg}svg"
+    assert "currentColor" in "".join(tree.itertext())
+
+
+def test_every_colour_has_a_light_and_a_dark_form():
+    light, dark = STYLE.split("@media")
+    for k in range(COLOURS):
+        assert f".c{k} {{ color:" in light
+        assert f".c{k} {{ color:" in dark

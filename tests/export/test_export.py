@@ -8,8 +8,8 @@ import ase.io
 import numpy as np
 import pytest
 
-from xferbench.errors import StorageError, UnknownNameError
 from xferbench.dataset.layout import CONFIGS as FAMILIES
+from xferbench.errors import StorageError, UnknownNameError
 from xferbench.export import FORMATS, export
 from xferbench.storage import read_json
 

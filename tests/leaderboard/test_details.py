@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from xferbench.leaderboard.board import read_board
 from xferbench.leaderboard.details import element_tables, model_details, parity_plots, provenance
-from xferbench.results import from_json
+from xferbench.results import Corrections, from_json
 
 
 @pytest.fixture
@@ -134,6 +136,19 @@ def test_the_result_is_offered_for_download_and_identified(models, make_result):
     assert found["Card when scored"] == "sha256:2"
     assert found["Scored with"] == "Python 3.11, numpy 2.0"
     assert found["Alignment"] == "2 elements on 30 frames, rank 2, condition 1.5"
+
+
+def test_training_overlap_and_corrections_are_facts_of_a_model(models, make_result, make_floor, audited_result):
+    assert "Overlap with training" not in definitions(models([make_floor("zero", 0.3)]))
+    assert definitions(models([make_result("alpha")]))["Overlap with training"] == "not audited"
+    silent = Corrections(
+        verdict="not_identifiable", declared=None, value=None, ci_low=None, ci_high=None, n_frames=9, n_materials=1,
+        n_unknown=0, reason="too few",
+    )  # fmt: skip
+    tree = models([replace(audited_result, corrections=silent)])  # replaces the file of the first
+    assert definitions(tree)["Overlap with training"].startswith("4 of 10 test pairs seen in training")
+    assert definitions(tree)["Corrections in predictions"] == "not identifiable: too few"
+    assert "Clean frames" in words(tree)
 
 
 def test_failures_are_listed_with_their_counts(models, make_result):

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from xferbench.leaderboard.evidence import (
+    corrections_words,
     identity_table,
     materials,
     metrics_table,
@@ -15,7 +16,7 @@ from xferbench.leaderboard.evidence import (
     shown_value,
     slices_table,
 )
-from xferbench.results import from_json
+from xferbench.results import Corrections, from_json
 
 
 def words(node):
@@ -151,3 +152,23 @@ class TestOverlap:
     def test_without_clean_scores_the_reason_stands_there(self, rows, audited_result):
         none = replace(audited_result.overlap, clean=(), n_clean=0, reason="all seen")
         assert rows(overlap_table(replace(audited_result, overlap=none)))[1][:2] == ["No clean scores", "all seen"]
+
+
+class TestCorrections:
+    FOUND = Corrections(
+        verdict="corrected", declared=None, value=0.987, ci_low=0.91, ci_high=1.06, n_frames=120, n_materials=40,
+        n_unknown=3, reason=None,
+    )  # fmt: skip
+
+    def test_the_share_stands_with_its_interval_and_what_it_rests_on(self):
+        assert corrections_words(self.FOUND) == "corrected: 0.987 [0.910, 1.060] of MP2020, from 40 telling materials"
+
+    def test_what_cannot_be_told_says_why(self):
+        silent = replace(
+            self.FOUND, verdict="not_identifiable", value=None, ci_low=None, ci_high=None, reason="too few materials"
+        )
+        assert corrections_words(silent) == "not identifiable: too few materials"
+
+    def test_a_doubt_is_added(self):
+        doubted = replace(self.FOUND, verdict="undecided", reason="another error")
+        assert corrections_words(doubted).endswith("40 telling materials; another error")

@@ -195,10 +195,17 @@ def test_facts_tell_what_is_measured_on_what(section):
     assert interval_name(section) == "95 % intervals"
 
 
-def test_pairs_that_the_task_excludes_are_counted_by_flag(lay_out, make_result, task_files):
-    result = make_result(excluded={"flags": {"hubbard-u": 3, "magnetic-mismatch": 1}, "pairs": 3})
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        ({"hubbard_u": 3, "spin_flip": 1, "isolated_atom": 0}, "3 pairs: hubbard u (3), spin flip (1)"),
+        ({"hubbard_u": 0, "spin_flip": 0}, "no pair is flagged: hubbard u, spin flip"),
+    ],
+)
+def test_pairs_that_the_task_excludes_are_counted_by_flag(lay_out, make_result, task_files, flags, text):
+    result = make_result(excluded={"flags": flags, "pairs": max(flags.values())})
     (section,) = read_board(lay_out([result]), tasks=task_files).sections
-    assert dict(facts(section))["Left out by the task"] == "3 pairs: hubbard-u 3, magnetic-mismatch 1"
+    assert dict(facts(section))["Left out by the task"] == text
 
 
 def test_without_the_task_file_only_the_results_are_quoted(lay_out, make_result, tmp_path):

@@ -61,6 +61,11 @@ def test_a_hit_tolerates_rounding_in_every_column():
 
 
 class TestFormulasOfSums:
+    @pytest.mark.parametrize("formula", [sums.slope, sums.norm_ratio, sums.cosine])
+    def test_labels_that_are_rounding_errors_of_zero_have_no_direction_and_no_length(self, formula):
+        forces = np.array([[1e-17, -2e-17, 0.0]])
+        assert np.isnan(formula(sums.product_terms(sample(forces, forces * 1e-3)).sum(axis=0)))
+
     @pytest.mark.parametrize("formula", [sums.mean, sums.root_mean, sums.slope, sums.cosine, sums.norm_ratio])
     def test_no_rows_have_no_value_and_do_not_spoil_their_neighbours(self, formula):
         found = formula(np.array([[0.0, 0.0, 0.0], [4.0, 4.0, 4.0]]))

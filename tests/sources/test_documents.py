@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from xferbench.errors import DataError, FormatError, IntegrityError, StorageError
 from xferbench.sources import documents as module
-from xferbench.sources.documents import Limits, documents
+from xferbench.sources.documents import Limits, documents, texts
 
 DOCUMENTS = [{"id": "a", "x": [1, 2.5, {"y": None}]}, {"id": 'quo"te', "s": "[{"}, {"id": "back\\", "s": '}]\\"'}, {}]
 LAYOUTS = {
@@ -116,6 +116,47 @@ def test_a_damaged_file_gives_documents_or_one_clear_error(layout, place, byte, 
         message = str(path)
     assert all(isinstance(row, dict) for row in rows)
     assert str(path) in message
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("piece", [1, 3, 10, 1 << 18])
+def test_texts_are_those_of_the_documents_however_pieces_end(tmp_path, layout, piece, monkeypatch):
+    monkeypatch.setattr(module, "PIECE", piece)
+    path = write(tmp_path, LAYOUTS[layout](DOCUMENTS))
+    found = list(texts(path))
+    assert [key for key, _ in found] == [key for key, _ in read(path)]
+    assert [json.loads(text) for _, text in found] == DOCUMENTS
+
+
+def test_a_text_need_not_be_json_to_be_cut_out(tmp_path):
+    path = write(tmp_path, '[{"a": tru}, {"b": 1}]')
+    assert list(texts(path)) == [("0", b'{"a": tru}'), ("1", b'{"b": 1}')]
+    with pytest.raises(FormatError, match="document '0' is not valid JSON"):
+        read(path)
+
+
+@pytest.mark.parametrize("size", [40, 400, 4000])
+def test_the_layout_is_told_wherever_the_first_object_ends(tmp_path, size, monkeypatch):
+    monkeypatch.setattr(module, "PIECE", 16)
+    first = {"id": "x" * size, "y": {"z": 1}}
+    assert read(write(tmp_path, json.dumps({"k": first, "l": {}}))) == [("k", first), ("l", {})]
+    assert read(write(tmp_path, json.dumps(first) + "\n" + json.dumps({"id": 1}))) == [("0", first), ("1", {"id": 1})]
+    assert read(write(tmp_path, json.dumps(first))) == [("0", first)]
+
+
+def test_looking_for_the_layout_of_a_large_mapping_costs_little(tmp_path, monkeypatch):
+    looked = []
+
+    def brackets(text, **options):
+        looked.append(len(text))
+        return original(text, **options)
+
+    original = module._brackets
+    monkeypatch.setattr(module, "PIECE", 100)
+    path = write(tmp_path, json.dumps({f"k{i}": {"x": i} for i in range(4000)}))
+    monkeypatch.setattr(module, "_brackets", lambda text, inside_string: brackets(text, inside_string=inside_string))
+    assert len(read(path)) == 4000
+    assert sum(looked) < 6 * path.stat().st_size
 
 
 def test_numbers_that_json_does_not_know_are_passed_on(tmp_path):

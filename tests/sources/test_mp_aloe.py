@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from xferbench import dataset, download, pairing
-from xferbench.errors import DataError, UsageError
+from xferbench.errors import DataError, StorageError, UsageError
 from xferbench.records import Functional, Geometry
 from xferbench.sources import mp_aloe, reading
 from xferbench.sources.reading import Unusable
@@ -146,6 +146,30 @@ class TestLoad:
 
         monkeypatch.setattr(download, "fetch_article", fetch_article)
         assert len(list(mp_aloe.load(cache_dir=tmp_path).frames)) == 40
+
+    def test_the_parquet_copy_serves_where_figshare_does_not(self, tmp_path, row, monkeypatch):
+        def refuse(*arguments, **options):
+            raise DataError("figshare is down")
+
+        def fetch(file, cache_dir, *, offline):
+            assert (file.name, cache_dir, offline) == ("MP-ALOE-2025.parquet", tmp_path, False)
+            pq.write_table(pa.Table.from_pylist([row()]), tmp_path / file.name)
+            return tmp_path / file.name
+
+        monkeypatch.setattr(download, "fetch_article", refuse)
+        monkeypatch.setattr(download, "fetch", fetch)
+        assert len(list(mp_aloe.load(cache_dir=tmp_path).frames)) == 1
+        monkeypatch.setattr(download, "fetch", refuse)
+        with pytest.raises(DataError, match="figshare is down; nor is there a Parquet copy: figshare is down"):
+            list(mp_aloe.load(cache_dir=tmp_path).frames)
+
+    def test_a_full_disk_is_not_taken_for_a_missing_file(self, tmp_path, monkeypatch):
+        def refuse(*arguments, **options):
+            raise StorageError("disk full")
+
+        monkeypatch.setattr(download, "fetch_article", refuse)
+        with pytest.raises(StorageError, match=r"^disk full$"):
+            list(mp_aloe.load(cache_dir=tmp_path).frames)
 
     def test_what_cannot_be_done_is_one_clear_error(self, tmp_path):
         with pytest.raises(UsageError, match=r"mp-aloe has no release '9'; known: 2"):

@@ -171,6 +171,13 @@ class TestTables:
         with pytest.raises(UsageError, match="tables have no structures and documents have"):
             mp_thermo.load(paths=[tmp_path])
 
+    def test_without_structures_there_are_no_prototypes(self, tmp_path):
+        (tmp_path / "a.csv").write_text(HEADER + "mp-1,-7.5,-12.25,Fe4 P4\n")
+        with pytest.raises(
+            UsageError, match="'mp-thermo' has no structures and so no prototypes; use --split-by chemsys"
+        ):
+            dataset.prepare("mp-thermo", tmp_path / "out", paths=[tmp_path], split_by="prototype")
+
     def test_the_real_table_gives_every_row_that_has_both(self, rxnnet, tmp_path):
         made = dataset.prepare("mp-thermo", tmp_path / "out", paths=[rxnnet / "main.csv"])
         assert len(made.pairs()) == 974

@@ -111,6 +111,13 @@ def test_what_a_library_prints_is_no_item(files, capfd):
     assert "no item" in capfd.readouterr().err
 
 
+def test_a_module_in_the_working_directory_is_not_taken_for_one_of_pythons(files, tmp_path, monkeypatch):
+    (tmp_path / "pickle.py").write_text("raise SystemExit('the wrong one')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    assert list(read_all(files("a", "b"), lines)) == ["a", "b"]
+
+
 def test_a_missing_file_is_said_so(files, tmp_path):
     with pytest.raises(StorageError, match="cannot read"):
         read_all([*files("a"), tmp_path / "nothing"], lines)

@@ -16,7 +16,7 @@ from xferbench.cli import main
 from xferbench.dataset import Dataset, card
 from xferbench.dataset.cache import load_source
 from xferbench.records import Geometry, SourceDataset
-from xferbench.registry import SOURCES
+from xferbench.registry import SOURCES, UNPAIRED
 from xferbench.sources import reading
 from xferbench.tables import frames_table, write_table
 
@@ -122,6 +122,10 @@ def test_frames_can_be_read_twice_with_the_same_outcome(source):
     assert first == second
 
 
+def test_the_table_knows_which_sources_have_no_pairs():
+    assert {name for name in SOURCES if load_source(name).geometry is Geometry.UNPAIRED} == set(UNPAIRED)
+
+
 def test_every_reason_of_a_source_is_explained_on_the_card():
     assert set(card.REASONS) >= {*reading.REASONS, *pairing.REASONS}
 
@@ -137,6 +141,11 @@ class TestCommand:
         [
             (["matpes", "--release", "2023"], 2, "matpes has no release '2023'; known: 2025.1, 2025.2"),
             (["mini", "--release", "1"], 2, "data set 'mini' has no releases; leave --release out"),
+            (
+                ["mini", "--geometry", "same_material"],
+                2,
+                "data set 'mini' says itself what its pairs share; leave --geometry",
+            ),
             (["mini", "--from", "."], 2, "data set 'mini' is not made from files; leave --from out"),
             (["extxyz"], 2, "give them with --from PATH or --from FUNCTIONAL=PATH"),
             (["matpes", "--offline"], 3, "the network is forbidden; run once without --offline"),
@@ -148,6 +157,22 @@ class TestCommand:
         assert result.exit_code == code
         assert message in result.stderr
         assert result.stderr.count("\n") == 1
+
+    def test_relaxed_states_are_joined_by_material_if_that_is_said(self, run, tmp_path):
+        for name, length in (("PBE", 5.7), ("r2SCAN", 5.6)):
+            rows = [bulk("NaCl", "rocksalt", a=length + i / 100) for i in range(30)]
+            for i, atoms in enumerate(rows):
+                atoms.info["material_id"] = f"m{i}"
+                atoms.calc = SinglePointCalculator(atoms, energy=-1.0 - i)
+            write(tmp_path / f"{name}.extxyz", rows, format="extxyz")
+        files = [f"--from={name}={tmp_path / name}.extxyz" for name in ("PBE", "r2SCAN")]
+        result = run("extxyz", *files, "--geometry", "same_material", "-o", tmp_path / "out")
+        assert result.exit_code == 0, result.output
+        opened = Dataset.open(tmp_path / "out")
+        assert opened.geometry is Geometry.SAME_MATERIAL
+        changes = {pair.r2scan.provenance["same_material"]["volume_change"] for pair in opened.pairs()}
+        assert min(changes) == pytest.approx((5.6 / 5.7) ** 3 - 1)
+        assert opened.version.endswith("+same-material")
 
     def test_several_files_make_one_data_set(self, run, tmp_path):
         for name, factor in (("PBE", 1.0), ("r2SCAN", 1.5)):

@@ -7,6 +7,7 @@ import pytest
 from xferbench.errors import DataError, StorageError, UsageError
 from xferbench.records import Drop
 from xferbench.sources.stream import FrameStream, check_release, local_files, local_version
+from xferbench.tables import frames_table
 
 
 class TestFrameStream:
@@ -29,6 +30,16 @@ class TestFrameStream:
         kept = stream.drops
         assert list(stream) == list(stream) == []
         assert len(kept) == 1
+
+    def test_tables_are_frames_to_who_asks_for_frames_and_tables_to_who_asks_for_items(self, make_pairs):
+        pair = make_pairs(1, 1)[0]
+        table, drop = frames_table([pair.gga, pair.r2scan]), Drop(record_id="x", reason="not_finite")
+        stream = FrameStream(read=lambda: [table, drop, pair.gga])
+        assert [frame.frame_id for frame in stream] == [pair.gga.frame_id, pair.r2scan.frame_id, pair.gga.frame_id]
+        items = list(stream.items())
+        assert items[0] is table
+        assert items[1:] == [pair.gga]
+        assert stream.drops == [drop]
 
 
 class TestLocalFiles:

@@ -10,8 +10,9 @@ import pytest
 
 from xferbench.errors import DataError
 from xferbench.records import Drop, Functional
-from xferbench.sources import mini
+from xferbench.sources import mini, work
 from xferbench.sources.work import FEWEST, STEPS, Slope, WorkCheck, checked, compare
+from xferbench.tables import frames_table
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +134,46 @@ def test_no_material_decides_alone(argon):
     for seed in range(3 * STEPS):
         check.add(argon("only", seed, strain=0.005, rattle=0.01))
     assert len(check.rows) == STEPS < FEWEST
+
+
+@pytest.mark.parametrize("limit", [{}, {"MATERIALS": 3}, {"ENOUGH": 5}, {"MATERIALS": 3, "ENOUGH": 5}])
+@pytest.mark.parametrize("size", [1, 4, 1000])
+def test_tables_are_compared_as_their_frames_are(frames, caplog, monkeypatch, limit, size):
+    for name, value in limit.items():
+        monkeypatch.setattr(work, name, value)
+    caplog.set_level(logging.INFO)
+    list(checked(frames))
+    by_frames = list(caplog.messages)
+    caplog.clear()
+    tables = [frames_table(frames[i : i + size]) for i in range(0, len(frames), size)]
+    assert list(checked(tables)) == tables
+    assert caplog.messages == by_frames
+
+
+def test_a_table_in_other_units_is_refused(frames):
+    with pytest.raises(DataError, match="PBE stress do not belong"):
+        list(checked([frames_table(scaled(frames, stress=0.1))]))
+
+
+def test_frames_that_cannot_be_compared_any_more_are_not_looked_at(argon, monkeypatch):
+    monkeypatch.setattr(work, "MATERIALS", 1)
+    check = WorkCheck()
+    assert check.may_use("a")
+    assert check.may_use("b")
+    for seed in range(STEPS):
+        check.add(argon("a", seed, strain=0.005, rattle=0.01))
+        assert (check.may_use("a"), check.may_use("b")) == (True, False)
+    check.add(argon("a", STEPS, strain=0.005, rattle=0.01))
+    assert not check.may_use("a")
+
+
+def test_enough_is_enough(frames, monkeypatch):
+    monkeypatch.setattr(work, "ENOUGH", FEWEST)
+    check = WorkCheck()
+    for frame in frames:
+        check.add(frame)
+    assert len(check.rows) == FEWEST
+    assert not check.may_use(frames[0].material_id)
 
 
 def test_a_slope_is_wrong_only_if_it_is_known_well():

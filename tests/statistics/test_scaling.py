@@ -356,3 +356,44 @@ class TestLawsOfFits:
         boot = ClusterBootstrap(n_clusters=30, n_resamples=50, seed=0, confidence=0.95)
         curves = resample_curve([np.stack([run] * 4), run[None]], MAE.combine, boot, seed=3)
         assert curves == pytest.approx(np.stack([MAE.combine(boot.resample(run))] * 2, axis=1))
+
+
+class TestNoise:
+    """Three points have one degree of freedom, whose noise is drawn with a size that has no mean: any number may come."""
+
+    @staticmethod
+    def curves(seed):
+        rng = np.random.default_rng(seed)
+        sizes = np.unique(np.exp(rng.uniform(0, 14, rng.integers(3, 8))).round())
+        exponents, scatter = rng.uniform(-0.5, 1.5, 2), rng.choice([0.1, 1.0, 3.0])
+        return sizes, [
+            np.exp(-exponent * np.log(sizes) + rng.normal(0, scatter, len(sizes))) * rng.choice([1e-3, 1.0, 1e3])
+            for exponent in exponents
+        ]
+
+    @pytest.mark.parametrize("floor", [False, True])
+    @pytest.mark.parametrize("seed", [0, 1, 4, 14, 21, 23, 46, 51, 56, 84, 120])
+    def test_wild_points_have_wide_intervals_and_no_warnings(self, seed, floor):
+        sizes, errors = self.curves(seed)
+        floor = floor and len(sizes) > 3
+        fits = [
+            fit_power_law(sizes, column, fit_range=ALL, floor=floor, n_resamples=100, seed=[seed, number])
+            for number, column in enumerate(errors)
+        ]
+        for fit in fits:
+            assert fit.exponent.low <= fit.exponent.value <= fit.exponent.high
+            assert 0 <= fit.prefactor.low <= fit.prefactor.high
+        for estimate in [crossing(*fits), *data_equivalence(*fits, sizes)]:
+            assert not np.isnan(estimate).any()
+
+    def test_a_prefactor_beyond_all_numbers_is_refused_with_the_reason(self):
+        with pytest.raises(ValueError, match="too few or too close"):
+            fit_power_law([1e6, 1.001e6, 1.002e6], [1.0, 0.5, 0.1], fit_range=ALL)
+
+    def test_laws_do_not_depend_on_the_unit_of_the_error(self):
+        errors = noisy(PowerLaw(prefactor=30.0, exponent=0.5, floor=0.1), 0.1)
+        one, other = (
+            fit_power_law(SIZES, scale * errors, fit_range=ALL, floor=True, n_resamples=50) for scale in (1.0, 1e-9)
+        )
+        assert other.law.exponent == pytest.approx(one.law.exponent, rel=1e-6)
+        assert other.floor.value == pytest.approx(1e-9 * one.floor.value, rel=1e-6)

@@ -171,3 +171,53 @@ def test_the_true_teachers_agree_with_their_own_forces(tmp_path):
     rattled = frames[-2]
     assert np.abs(rattled.forces.sum(axis=0)).max() < 1e-4
     assert np.abs(rattled.forces).max() > 0.01
+
+
+def test_labels_belong_to_each_other_physically(teachers, tmp_path):
+    """Chunks keep every digit: what is read is what the teacher said."""
+    frames, _ = split(labelled(tmp_path, [SALT]))
+    said = Springs().one(frames[0].atoms())
+    assert frames[0].energy == said["energy"]
+    assert np.array_equal(frames[0].forces, said["forces"])
+    assert np.array_equal(frames[0].stress, said["stress"])
+
+
+def test_every_filling_gives_frames_or_a_drop(teachers, tmp_path):
+    teachers[Functional.PBE].volume = 30.0
+    chosen = [SALT, METAL]
+    frames, drops = split(labelled(tmp_path, chosen))
+    seen = {frame.pair_id.rsplit("_", 1)[0] for frame in frames} | {drop.record_id for drop in drops}
+    assert seen == {filling.name for filling in chosen}
+
+
+def test_ids_are_unique(teachers, tmp_path):
+    frames, _ = split(labelled(tmp_path, [SALT, METAL]))
+    ids = [frame.frame_id for frame in frames]
+    assert len(set(ids)) == len(ids)
+
+
+def test_drops_are_written_before_the_table(teachers, tmp_path, monkeypatch):
+    def refuse(path, table):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(labelling, "write_table", refuse)
+    with pytest.raises(OSError, match="disk full"):
+        list(labelled(tmp_path, [SALT]))
+    assert len(list(tmp_path.glob("*.drops.json"))) == 1
+    assert not list(tmp_path.glob("*.parquet"))
+
+
+def test_teachers_are_loaded_only_when_something_is_left_to_label(tmp_path, monkeypatch):
+    loaded = []
+    monkeypatch.setattr(
+        labelling, "_teachers", lambda: loaded.append(1) or {functional: Springs() for functional in TEACHERS}
+    )
+    list(labelled(tmp_path, [SALT]))
+    list(labelled(tmp_path, [SALT]))
+    assert loaded == [1]
+
+
+def test_the_grid_of_scales_begins_where_atoms_touch():
+    assert SCALES[labelling.FIRST] == 1.0
+    steps = np.diff(SCALES)
+    assert steps == pytest.approx(np.full(len(steps), 0.05))

@@ -131,3 +131,38 @@ def test_choosing_a_crystal_changes_no_other():
     before = crystal(SALT).positions.copy()
     crystal(SALT).positions += 1.0
     assert np.array_equal(crystal(SALT).positions, before)
+
+
+@pytest.mark.parametrize("prototype", sorted(PROTOTYPES))
+def test_cells_are_small_and_hold_every_element(prototype):
+    filling = example(prototype)
+    atoms = crystal(filling)
+    assert 1 <= len(atoms) <= 8
+    assert set(atoms.get_chemical_symbols()) == set(filling.elements)
+    assert atoms.pbc.all()
+    assert atoms.get_volume() > 0
+
+
+def test_every_role_is_filled_from_its_list():
+    for kind in KINDS:
+        allowed = [set(role) for role in kind.roles]
+        for filling in fillings():
+            if filling.prototype == "perovskite" and kind.prototypes == ("perovskite",):
+                assert all(element in role for element, role in zip(filling.elements, allowed, strict=True))
+
+
+def test_no_filling_repeats_an_element():
+    assert all(len(set(filling.elements)) == len(filling.elements) for filling in fillings())
+
+
+def test_two_orders_of_a_ternary_are_two_fillings_of_one_material():
+    names = {
+        (filling.material_id, filling.prototype): filling.name for filling in fillings() if len(filling.elements) == 3
+    }
+    assert all("".join(filling.elements) in filling.name for filling in fillings() if len(filling.elements) == 3)
+    assert names
+
+
+def test_an_unknown_prototype_is_a_bug():
+    with pytest.raises(KeyError, match="quasicrystal"):
+        crystal(Filling(name="x", material_id="x", prototype="quasicrystal", elements=("Al",)))

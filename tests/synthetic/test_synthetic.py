@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from xferbench import dataset, synthetic, tasks
+from xferbench import dataset, synthetic, tasks, workflow
 from xferbench.dataset.layout import read_manifest
 from xferbench.errors import DataError, FormatError
 from xferbench.records import Geometry
@@ -31,6 +31,11 @@ def test_naming_it_labels_nothing(monkeypatch, tmp_path):
     assert (source.name, source.version, source.synthetic) == ("synthetic-teacher", "1", True)
     assert source.geometry is Geometry.SAME_GEOMETRY
     assert not list(tmp_path.iterdir())
+
+
+def test_it_can_be_described_without_being_made(monkeypatch):
+    monkeypatch.setattr(labelling, "_teachers", lambda: pytest.fail("a teacher was loaded"))
+    assert workflow.info("synthetic-teacher")["frames"] == "counted when it is prepared"
 
 
 def test_labels_of_another_machine_are_taken_as_they_are(chunk, tmp_path):

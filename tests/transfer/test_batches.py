@@ -1,6 +1,10 @@
+from types import SimpleNamespace
+
+import hypothesis
 import numpy as np
 import pytest
 import torch
+from hypothesis import strategies as st
 from torch.optim import SGD
 
 from xferbench.errors import ModelError
@@ -112,3 +116,26 @@ def test_a_structure_without_graph_is_an_error(setting):
     lonely[0].atoms.set_cell(lonely[0].atoms.cell * 10, scale_atoms=True)
     with pytest.raises(ModelError, match="an isolated atom"):
         labelled(lonely, whole(lonely), setting.pretrained().settings)
+
+
+@hypothesis.given(
+    rows=st.lists(st.floats(1, 1000), min_size=1, max_size=30),
+    batch_size=st.integers(1, 12),
+    max_rows=st.floats(1, 3000),
+    world=st.integers(1, 4),
+)
+def test_every_sample_is_computed_once_an_epoch_whatever_the_sizes(rows, batch_size, max_rows, world):
+    made = [SimpleNamespace(rows=size, counts=(1, 3, 9, 0)) for size in rows]
+    ranks = order(1, 0, len(made))
+    shares = [
+        list(parts(made, ranks, batch_size=batch_size, max_rows=max_rows, rank=rank, world=world))
+        for rank in range(world)
+    ]
+    done = [i for share in shares for part in share if part.weight for i in part.indices]
+    assert sorted(done) == list(range(len(made)))
+    # every process takes as many steps
+    assert {sum(part.is_last for part in share) for share in shares} == {n_batches(len(made), batch_size)}
+    for share in shares:
+        for part in share:
+            assert len(part.indices) == 1 or sum(rows[i] for i in part.indices) <= max_rows * (1 + 1e-12)
+            assert part.counts[0] <= batch_size

@@ -1,6 +1,8 @@
 import tomllib
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 from xferbench.errors import FormatError, UnknownNameError, UsageError
 from xferbench.schema import parse
@@ -13,7 +15,7 @@ def test_the_defaults_are_the_settings_of_the_paper():
     assert (config.huber_delta, config.loss) == (0.1, LossWeights(energy=3, forces=1, stress=0.1, magmoms=1))
     assert (config.optimizer, config.lr, config.final_lr, config.schedule) == ("adam", 1e-3, 1e-5, "cosine")
     assert (config.batch_size, config.epochs, config.select, config.weight_decay) == (64, 50, "energy", 0)
-    assert (config.clip, config.ema, config.amp, config.warmup) == (None, None, "none", 0)
+    assert (config.clip, config.ema, config.matmul, config.warmup) == (None, None, "highest", 0)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -83,3 +85,22 @@ def test_wrong_settings_are_named(settings, error, message):
 def test_an_unknown_preset_lists_the_known_ones():
     with pytest.raises(UnknownNameError, match="unknown preset 'papper'; did you mean 'paper'"):
         make_config("papper")
+
+
+@hypothesis.given(
+    st.builds(
+        TrainConfig,
+        start=st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1),
+        lr=st.floats(1e-12, 1e3),
+        clip=st.none() | st.floats(1e-6, 1e6),
+        seed=st.integers(0, 2**62),
+        loggers=st.sampled_from([(), ("wandb",), ("tensorboard", "wandb")]),
+        loss=st.builds(LossWeights, energy=st.floats(0.1, 10), forces=st.floats(0, 10)),
+        options=st.dictionaries(
+            st.sampled_from(["rank", "after", "atoms"]), st.integers(0, 9) | st.text('ab"\\é', max_size=4)
+        ),
+    )
+)
+def test_any_settings_survive_a_file(config):
+    values = tomllib.loads(to_toml(config))
+    assert parse(TrainConfig, values, "file") == config

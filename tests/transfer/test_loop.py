@@ -1,13 +1,17 @@
+import io
 import math
 import os
 import signal
+from contextlib import redirect_stdout
 
+import numpy as np
 import pytest
 import torch
 
 from xferbench.errors import DataError
+from xferbench.transfer.logs import read_rows
 from xferbench.transfer.loop import Clock, Loop, _stop_signals
-from xferbench.transfer.method import REFERENCES, build
+from xferbench.transfer.method import REFERENCES, build, engine
 from xferbench.transfer.run import LOG
 from xferbench.transfer.samples import samples
 
@@ -55,7 +59,7 @@ def test_clipping_bounds_the_step_and_the_log_has_the_norm_before_it(make, tiny)
     loop = make(tiny(epochs=1, clip=1e-3, optimizer="sgd", lr=1.0, batch_size=1000))
     before = [p.detach().clone() for p in loop.network.parameters() if p.requires_grad]
     state = loop.run()
-    after = [p for p in loop.network.parameters() if p.requires_grad]
+    after = [p.detach() for p in loop.network.parameters() if p.requires_grad]
     moved = torch.cat([(a - b).ravel() for a, b in zip(after, before, strict=True)]).norm()
     assert float(moved) == pytest.approx(1e-3, rel=1e-3)
     row = (loop.directory / LOG).read_text().splitlines()[2].split(",")
@@ -127,3 +131,75 @@ def test_the_clock_tells_waiting_from_working():
     facts = clock.facts()
     assert facts.keys() == {"seconds", "frames_per_second", "waiting_for_data"}
     assert 0 <= facts["waiting_for_data"] <= 1
+
+
+@pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad")  # chgnet.model.model makes volumes so
+def test_a_step_is_the_step_of_chgnets_trainer(make, tiny, setting):
+    """The whole training set as one batch: the same weights from the same start, with plain gradient descent."""
+    chgnet_model = pytest.importorskip("chgnet.model.model")
+    chgnet_trainer = pytest.importorskip("chgnet.trainer.trainer")
+    from pymatgen.io.ase import AseAtomsAdaptor
+
+    learned = samples(pair.r2scan for pair in setting.pairs)
+    with redirect_stdout(io.StringIO()):
+        theirs = chgnet_model.CHGNet.from_file(setting.config.start)
+    trainer = chgnet_trainer.Trainer(
+        theirs,
+        targets="efsm",
+        energy_loss_ratio=3,
+        mag_loss_ratio=1,
+        criterion="Huber",
+        optimizer="SGD",
+        momentum=0.9,
+        learning_rate=1e-2,
+        use_device="cpu",
+    )
+    theirs.composition_model.requires_grad_(False)
+    graphs = [theirs.graph_converter(AseAtomsAdaptor.get_structure(sample.atoms)) for sample in learned]
+    labels = {
+        "e": torch.tensor([sample.energy for sample in learned], dtype=torch.float32),
+        "f": [torch.tensor(sample.forces, dtype=torch.float32) for sample in learned],
+        "s": [torch.tensor(sample.stress, dtype=torch.float32) for sample in learned],
+        "m": [torch.tensor(sample.magmoms, dtype=torch.float32) for sample in learned],
+    }
+    with redirect_stdout(io.StringIO()):
+        trainer._train([(graphs, labels)], 0)
+
+    loop = make(tiny(epochs=1, batch_size=1000, optimizer="sgd", lr=1e-2), method="finetune-frozen-refs")
+    before = {name: value.clone() for name, value in loop.network.state_dict().items()}
+    loop.run()
+    moved = 0.0
+    for name, value in theirs.state_dict().items():
+        mine = loop.network.state_dict()[name]
+        torch.testing.assert_close(mine, value, rtol=1e-4, atol=2e-6)
+        moved = max(moved, float((mine - before[name]).abs().max()))
+    assert moved > 1e-3
+
+
+def test_parts_and_batches_take_the_same_step(make, tiny, setting):
+    learned = samples(pair.r2scan for pair in setting.pairs)
+    whole, parted = (make(tiny(epochs=1, batch_size=1000, optimizer="sgd"), learned=learned) for _ in range(2))
+    parted.max_rows = 200
+    for loop in (whole, parted):
+        (loop.directory / LOG).unlink(missing_ok=True)
+        loop.run()
+    assert whole.state.step == parted.state.step == 1
+    for name, value in whole.network.state_dict().items():
+        torch.testing.assert_close(parted.network.state_dict()[name], value, rtol=1e-4, atol=2e-6)
+
+
+def test_the_log_has_the_mean_errors_of_the_epoch(make, tiny, setting):
+    """With a learning rate of next to nothing, they are those of the initial network."""
+    learned = samples(pair.r2scan for pair in setting.pairs)
+    loop = make(tiny(epochs=1, batch_size=5, optimizer="sgd", lr=1e-30, final_lr=0), learned=learned)
+    frames = [pair.r2scan for pair in setting.pairs]
+    results = engine(setting.pretrained()).predict([frame.atoms() for frame in frames])
+    table = loop.network.get_parameter(REFERENCES)[0].double()
+    start = setting.pretrained().get_parameter(REFERENCES)[0].double()
+    change = [float((table - start)[torch.as_tensor(frame.numbers) - 1].sum()) for frame in frames]
+    energies = [abs(r["energy"] + c - f.energy) / f.n_atoms for r, c, f in zip(results, change, frames, strict=True)]
+    forces = np.concatenate([np.abs(r["forces"] - f.forces).ravel() for r, f in zip(results, frames, strict=True)])
+    loop.run()
+    _, row = read_rows(loop.directory / LOG)
+    assert row["train_energy"] == pytest.approx(np.mean(energies), rel=1e-4)
+    assert row["train_forces"] == pytest.approx(forces.mean(), rel=1e-4)

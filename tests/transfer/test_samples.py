@@ -51,7 +51,9 @@ def test_an_empty_subset_is_an_error(paired):
 
 
 def test_facts_count_pairs_materials_and_elements(make_pairs):
-    assert training_facts(make_pairs(2, 3)) == {"pairs": 6, "materials": 2, "elements": 3}
+    pairs = make_pairs(2, 3)
+    facts = training_facts(pairs, [pair.r2scan for pair in pairs] * 2)
+    assert facts == {"pairs": 6, "frames": 12, "materials": 2, "elements": 3}
 
 
 @pytest.mark.parametrize(

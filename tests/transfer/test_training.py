@@ -1,7 +1,9 @@
 """Whole runs on the synthetic springs."""
 
+import contextlib
 import csv
 import json
+import math
 import multiprocessing
 import random
 import subprocess
@@ -13,14 +15,15 @@ import numpy as np
 import pytest
 import torch
 
+from xferbench.dataset import build
 from xferbench.errors import DataError, StorageError, UnknownNameError, UsageError
 from xferbench.models.chgnet.checkpoint import load_network
-from xferbench.records import Prediction
+from xferbench.records import Geometry, Prediction, SplitRule
 from xferbench.registry import METHODS
 from xferbench.storage import lock
 from xferbench.transfer import open_run, samples, state, train
 from xferbench.transfer.config import to_toml
-from xferbench.transfer.training import less
+from xferbench.transfer.training import _flat, _Job, _without_nan, less
 
 NEED_A_FILE = {"finetune-isolated-atoms"}
 RESULT = ("log.csv", "health.json", "model.pth.tar", "model.safetensors", "evaluation.json", "run.json")
@@ -70,26 +73,37 @@ def test_one_seed_gives_one_result_and_another_seed_another(paired, tiny, finish
 
 
 def test_a_run_that_is_killed_at_any_moment_resumes_to_the_same_bytes(paired, tiny, tmp_path):
-    """A real process, with a checkpoint at every step, killed at random moments until it gets to the end."""
-    config = tiny(epochs=6, save_steps=1, ema=0.9, clip=1.0, warmup=1.0)
-    whole = train("finetune-refit-refs-then-unfreeze", paired, tmp_path / "whole", config)
+    """A real process with a checkpoint at every step, killed at random moments, the first ones before any step."""
+    config, method = tiny(epochs=4, save_steps=1, ema=0.9, clip=1.0, warmup=1.0), "finetune-refit-refs-then-unfreeze"
+    whole = train(method, paired, tmp_path / "whole", config)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["xferbench.transfer"])
     out, rng, kills = tmp_path / "killed", random.Random(0), 0
-    while not (out.exists() and open_run_finished(out)):
-        process = context.Process(
-            target=train, args=("finetune-refit-refs-then-unfreeze", paired, out, config), kwargs={"resume": True}
-        )
+    while not open_run_finished(out):
+        process = context.Process(target=train, args=(method, paired, out, config), kwargs={"resume": True})
         process.start()
-        # later and later, so that the run ends however slow the machine is
-        process.join(rng.uniform(0.2, 1.0) * (1 + kills / 4))
+        # counted in checkpoints, not in seconds: how fast the machine is does not matter
+        wait_for_checkpoints(out / state.CHECKPOINT, process, 0 if kills < 2 else rng.randint(1, 7))
+        process.join(rng.uniform(0, 0.1))
         if process.is_alive():
             process.kill()
             kills += 1
         process.join()
         assert process.exitcode in {0, -9}
-    assert kills
+    assert kills > 3
     assert results(out) == results(whole.directory)
+
+
+def wait_for_checkpoints(path, process, number):
+    """Until a process has written so many checkpoints, or has ended."""
+    seen = set()
+    while len(seen) <= number and process.is_alive():
+        if path.exists():
+            with contextlib.suppress(FileNotFoundError):
+                seen.add(path.stat().st_mtime_ns)
+        elif not number:
+            return
+        process.join(0.002)
 
 
 def open_run_finished(out):
@@ -126,6 +140,13 @@ def test_a_run_that_was_asked_to_stop_continues_to_the_same_bytes(paired, tiny, 
     assert not open_run(out).finished
     train("finetune-refit-refs", paired, out, tiny(), resume=True)
     assert results(out) == results(finished.directory)
+
+
+def test_torch_is_left_as_it_was(paired, tiny, tmp_path):
+    before = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    run = train("head-only", paired, tmp_path / "run", tiny(epochs=1, matmul="medium", threads=1))
+    assert run.finished
+    assert (torch.get_num_threads(), torch.get_float32_matmul_precision()) == before
 
 
 def test_a_finished_run_is_returned_as_it_is(paired, tiny, finished):
@@ -238,7 +259,7 @@ train("finetune-refit-refs", Dataset.open(Path(sys.argv[2])), Path(sys.argv[3]),
 def test_two_processes_train_as_one(paired, tiny, tmp_path):
     """Torchrun with gloo; the last batch has one frame, of which the second process gets none."""
     n = len(paired.pairs("train"))
-    config = tiny(epochs=1, optimizer="sgd", lr=1e-3, batch_size=next(s for s in (4, 5, 7) if n % s == 1), seed=2)
+    config = tiny(epochs=2, optimizer="sgd", lr=1e-3, batch_size=next(s for s in (4, 5, 7) if n % s == 1), seed=2)
     alone = train("finetune-refit-refs", paired, tmp_path / "alone", config)
     (tmp_path / "config.toml").write_text(to_toml(config))
     (tmp_path / "two.py").write_text(TWO)
@@ -257,3 +278,113 @@ def test_two_processes_train_as_one(paired, tiny, tmp_path):
             assert a[name] == pytest.approx(b[name], rel=1e-3)
     assert alone.log[1]["train_energy"] == pytest.approx(together.log[1]["train_energy"], rel=1e-3)
     assert alone.log[1]["loss"] == pytest.approx(together.log[1]["loss"], rel=1e-3)
+
+
+@pytest.fixture
+def job(paired, tiny, tmp_path, alone):
+    """``job(method, **settings)`` -> what ``train`` works with, before it trains."""
+
+    def make(method, data=paired, **settings):
+        return _Job(method, data, tmp_path / "run", tiny(**settings), alone)
+
+    return make
+
+
+@pytest.mark.parametrize(("method", "share"), [("head-only", 0), ("replay", 0.25), ("multi-fidelity", 1)])
+def test_a_method_learns_from_its_share_of_gga_frames(method, share, job, paired):
+    learned, left_out = job(method).samples()
+    n = len(paired.pairs("train"))
+    gga = [sample.frame_id for sample in learned if sample.gga]
+    assert len(gga) == math.ceil(share * n)
+    assert len(set(gga)) == len(gga)
+    assert set(gga) <= {frame.frame_id for frame in paired.frames("gga", "train")}
+    assert [s.frame_id for s in learned if not s.gga] == [f.frame_id for f in paired.frames("r2scan", "train")]
+    assert left_out == []
+
+
+def test_the_seed_decides_which_gga_frames_are_repeated(job):
+    def repeated(seed):
+        return [sample.frame_id for sample in job("replay", seed=seed).samples()[0] if sample.gga]
+
+    assert repeated(0) == repeated(0)
+    assert len({tuple(repeated(seed)) for seed in range(4)}) > 1
+
+
+def test_delta_learns_what_the_gga_model_leaves(job, paired):
+    made = job("delta")
+    learned, _ = made.samples()
+    frames = paired.frames("r2scan", "train")
+    found = made.evaluator(frames).predict(made.setting.pretrained())
+    for sample, frame, base in zip(learned, frames, found, strict=True):
+        assert sample.energy * frame.n_atoms + base.energy == pytest.approx(frame.energy, abs=1e-5)
+        np.testing.assert_allclose(sample.forces + base.forces, frame.forces, atol=1e-6)
+
+
+@pytest.fixture
+def lonely(synthetic_source, tmp_path):
+    """The springs, with one training frame whose atoms are 40 Å apart."""
+    frames = list(synthetic_source.frames)
+    place = next(i for i, frame in enumerate(frames) if frame.frame_id == "12-8-1-r2SCAN")
+    frames[place] = replace(frames[place], positions=frames[place].positions * 10, cell=frames[place].cell * 10)
+    rule = SplitRule(salt="training", fractions=(0.5, 0.25, 0.25), group="formula")
+    return build(
+        replace(synthetic_source, split=rule, frames=frames, geometry=Geometry.SAME_MATERIAL), tmp_path / "lonely"
+    )
+
+
+def test_frames_with_isolated_atoms_are_left_out_and_listed(lonely, tiny, tmp_path):
+    split = lonely.splits["12-8"]
+    run = train("head-only", lonely, tmp_path / "run", tiny(epochs=1))
+    expected = ["12-8-1-r2SCAN"] if split == "train" else []
+    assert run.evaluation["left_out"] == expected
+    failed = {name: run.evaluation[name]["n_failed"] for name in ("train", "val", "test")}
+    assert failed == {name: int(name == split) for name in failed}
+
+
+def test_both_functionals_are_predicted_by_a_network_that_learned_both(paired, tiny, tmp_path):
+    """Without training, each surface has the references of its own labels."""
+    both = train("multi-fidelity", paired, tmp_path / "both", tiny(epochs=0))
+    one = train("zero-shot", paired, tmp_path / "one", tiny(epochs=0))
+    assert both.evaluation["test"]["energy"] == pytest.approx(one.evaluation["test"]["energy"], rel=1e-4)
+    assert both.evaluation["gga_test"]["energy"] < 0.5 * one.evaluation["gga_test"]["energy"]
+    assert both.evaluation["gga_test"]["forces"] == pytest.approx(one.evaluation["gga_test"]["forces"], rel=1e-4)
+
+
+def test_what_was_forgotten_is_measured_against_the_start(paired, tiny, tmp_path):
+    still = train("finetune-frozen-refs", paired, tmp_path / "still", tiny(epochs=0)).evaluation
+    assert still["gga_test"] == still["gga_test_before"]
+    moved = train("finetune-frozen-refs", paired, tmp_path / "moved", tiny(epochs=3)).evaluation
+    assert moved["gga_test_before"] == still["gga_test_before"]
+    assert moved["gga_test"]["forces"] != moved["gga_test_before"]["forces"]
+
+
+def test_references_of_their_own_rate_come_nearer_than_those_without(paired, tiny, tmp_path):
+    def energy(method):
+        return train(method, paired, tmp_path / method, tiny(lr=1e-3)).evaluation["train"]["energy"]
+
+    assert energy("finetune-trainable-refs-own-lr") < 0.8 * energy("finetune-trainable-refs")
+
+
+def test_a_scratch_run_is_reached_in_so_many_steps(paired, tiny, tmp_path):
+    scratch = train("scratch", paired, tmp_path / "scratch", tiny(lr=1e-5))
+    aware = train("finetune-refit-refs-model-aware", paired, tmp_path / "aware", tiny(epochs=1))
+    assert aware.steps_to_reach(scratch)["energy"] == 0
+    assert scratch.steps_to_reach(aware)["energy"] is None
+
+
+@pytest.mark.parametrize("setting", [{"optimizer": "adamw", "weight_decay": 0.1}, {"max_rows": 100}, {"workers": 1}])
+def test_other_ways_of_carrying_out_come_to_an_end(setting, paired, tiny, finished, tmp_path):
+    run = train("finetune-refit-refs", paired, tmp_path / "run", tiny(**setting))
+    assert run.finished
+    if "workers" in setting:
+        assert results(run.directory) == results(finished.directory)
+    if "max_rows" in setting:
+        assert run.log[-1]["loss"] == pytest.approx(finished.log[-1]["loss"], rel=1e-3)
+
+
+def test_a_record_is_flattened_to_dotted_keys():
+    assert _flat({"a": {"b": 1, "c": {"d": None}}, "e": []}) == {"a.b": 1, "a.c.d": None, "e": []}
+
+
+def test_json_has_null_where_nothing_is_labelled():
+    assert _without_nan({"a": {"b": math.nan, "c": 1.0}, "d": [2]}) == {"a": {"b": None, "c": 1.0}, "d": [2]}

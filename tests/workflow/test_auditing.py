@@ -44,7 +44,9 @@ def test_the_table_has_counts_and_no_names(train, cache):
         in text
     )
     assert all(name not in text for names in made.overlapping.values() for name in names)
-    assert "2 records with nothing to compare" in workflow.audit_table(replace(made, unread=2))
+    odd = workflow.audit_table(replace(made, unread=2, uncompared=3))
+    assert "2 records with nothing to compare" in odd
+    assert "3 structures of a test composition that could not be compared" in odd
 
 
 def test_another_data_set_than_the_task_pins_is_refused(train, cache, monkeypatch):

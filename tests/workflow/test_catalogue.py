@@ -99,3 +99,11 @@ def test_what_is_listed_of_a_model_agrees_with_its_card():
     for name in ("chgnet:r2scan", "chgnet:0.3.0"):
         facts = info(name)
         assert about[name] == f"{facts['model_name']} ({facts['functional']})"
+
+
+@pytest.mark.parametrize(
+    ("name", "pairing"),
+    [("mp-aloe", "unpaired: r2SCAN frames for training"), ("mp-thermo", "same_material: "), ("hub", "same_geometry: ")],
+)
+def test_what_a_pair_shares_is_told_in_words(name, pairing):
+    assert info(name)["pairing"].startswith(pairing)

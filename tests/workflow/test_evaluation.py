@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from xferbench import results
+from xferbench.audit import KINDS, Audit, write_audit
 from xferbench.dataset import Dataset, locate
 from xferbench.errors import (
     CheckFailedError,
@@ -19,6 +20,7 @@ from xferbench.errors import (
 )
 from xferbench.records import Prediction, Predictions
 from xferbench.scoring import expected_frames, read_predictions
+from xferbench.storage import sha256
 from xferbench.tables import predictions_table, read_table, write_table
 from xferbench.tasks import load_task
 from xferbench.workflow import Request, score
@@ -126,6 +128,40 @@ def test_a_floor_can_be_scored_by_name(request_, tmp_path):
     assert [result.model.id for result in report.results].count("floor-copy-gga") == 1
     assert report.results[0].metric("gap_explained/aligned").value == pytest.approx(0, abs=1e-9)
     assert (tmp_path / "out/predictions" / TASK.key / "floor-copy-gga.parquet").exists()
+
+
+@pytest.fixture
+def audit_of(cache, tmp_path):
+    """``audit_of(seen, **changes)``: the file of an audit that finds some test pairs of mini in a training set."""
+    data = Dataset.open(locate("mini", cache))
+    pairs = sorted(pair.pair_id for pair in data.pairs("test"))
+
+    def make(n_seen, **changes):
+        overlapping = dict.fromkeys(KINDS, ()) | {"structure": tuple(pairs[:n_seen])}
+        audit = Audit(
+            dataset="mini", version="1", fingerprint=data.fingerprint, split="test", tolerance=0.05,
+            test_pairs=len(pairs), train_records=9, compared=dict.fromkeys(KINDS, 9), unread=0,
+            counts={kind: len(names) for kind, names in overlapping.items()}, overlapping=overlapping,
+            regimes={"seen-structure": n_seen, "new-material": 0, "new-chemsys": len(pairs) - n_seen},
+        )  # fmt: skip
+        write_audit(tmp_path / "audit.json", dataclasses.replace(audit, **changes))
+        return tmp_path / "audit.json"
+
+    return make
+
+
+def test_an_audit_gives_clean_scores_and_is_kept_beside_the_result(request_, audit_of, tmp_path):
+    path = audit_of(5)
+    result = score(request_(model="floor:references", audit=path)).results[0]
+    assert result.overlap.n_clean == result.counts.frames - 5
+    assert result.overlap.audit_sha256 == sha256(path)
+    assert (tmp_path / "out/audits" / TASK.key / "floor-references.json").read_bytes() == path.read_bytes()
+
+
+def test_an_audit_of_other_data_is_refused_before_anything_runs(request_, audit_of, tmp_path):
+    with pytest.raises(IntegrityError, match="audit the training set again"):
+        score(request_(model="floor:references", audit=audit_of(5, fingerprint="sha256:" + "0" * 64)))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_floor_may_be_named_as_its_file(request_):

@@ -61,6 +61,14 @@ def test_several_runs_of_one_size_are_points_of_the_fit_and_one_of_the_curve(tmp
     assert list(report.comparisons[0].equivalence) == SIZES
 
 
+def test_an_error_that_grows_has_one_sign_in_its_exponent(tmp_path):
+    path = tmp_path / "curve.csv"
+    path.write_text("n,a\n" + "\n".join(f"{n},{float(n) ** 0.25!r}" for n in SIZES))
+    text = scaling_table(fit_scaling(path, first=1))
+    assert "n^0.25" in text
+    assert "--" not in text
+
+
 def test_two_curves_do_not_share_their_noise(tmp_path):
     path = tmp_path / "curve.csv"
     errors = np.array(SIZES) ** -0.3 * [1.1, 0.9, 1.1, 0.9]

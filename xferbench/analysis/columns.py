@@ -156,7 +156,7 @@ def _per_atom(frame: Frame) -> float:
 def _reason(pair: Pair, quantity: str) -> str:
     """Why a quantity of a pair is not compared; empty if it is."""
     if quantity != "energy" and pair.geometry is not Geometry.SAME_GEOMETRY:
-        return "the two geometries differ"
+        return "there are no structures" if pair.geometry is Geometry.ENERGIES_ONLY else "the two geometries differ"
     lacking = [frame.functional.value for frame in (pair.gga, pair.r2scan) if getattr(frame, quantity) is None]
     return f"no label from {' and '.join(lacking)}" if lacking else ""
 

@@ -119,7 +119,7 @@ def _composition(analysis: Analysis) -> Markup:
     part = analysis.tables["composition"]
     return join(
         element("p", wording.composition_sentence(analysis), class_="lead"),
-        _statistics(part) if part.estimates else None,
+        _statistics(part) if any(item.value is not None for item in part.estimates) else None,
         element("div", element("p", part.remark), class_="notes"),
     )
 

@@ -35,7 +35,7 @@ LEGENDS = {
 
 def render_report(analysis: Analysis) -> str:
     """The whole report; the same analysis gives the same bytes."""
-    drawn = figures(analysis)
+    drawn, part = figures(analysis), analysis.tables["composition"]
     blocks = [
         f"# {plain(wording.heading(analysis))}",
         plain(wording.lede(analysis)),
@@ -47,7 +47,7 @@ def render_report(analysis: Analysis) -> str:
         _one(analysis.tables["energy/shift"]) if analysis.spread else "",
         "## Same composition, no reference",
         plain(wording.composition_sentence(analysis)),
-        _one(analysis.tables["composition"]),
+        _one(part) if any(item.value is not None for item in part.estimates) else "",
         "## Elements",
         _images(drawn, "occurrences", "elements"),
         _elements(analysis.elements),

@@ -77,8 +77,9 @@ def terminal_table(analysis: Analysis) -> str:
     ]
     for table in analysis.tables.values():
         lines.append(f"\n{table.title}")
-        lines += [f"  {item.title:36s} {written(item)}" for item in table.estimates]
-        if not table.estimates:
+        known = any(item.n_pairs for item in table.estimates)
+        lines += [f"  {item.title:36s} {written(item)}" for item in table.estimates if known]
+        if not known:
             lines.append("  nothing to compare")
     return "\n".join(lines)
 

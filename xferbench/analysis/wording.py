@@ -16,7 +16,10 @@ R2SCAN = "r²SCAN"
 GEOMETRY = {
     "same_geometry": "both on the same geometry",
     "same_material": "each on its own geometry of the same material",
+    "energies_only": "energies alone, without structures",
 }
+"""How the frames of a pair belong together, for all ways that give pairs."""
+
 NAMES = {"energy": "energies", "forces": "forces", "stress": "stress", "magmoms": "magnetic moments"}
 
 HOW_TO_READ = {

@@ -45,6 +45,7 @@ class Known:
         self._found: dict[str, dict[str, list[int]]] = {kind: {} for kind in (ID, COMPOSITION, CHEMSYS)}
         self._frames: dict[str, list[tuple[int, Frame]]] = {}
         self._described: dict[str, tuple[NDArray[np.int64], Floats]] = {}
+        self.uncompared = 0
         for row, pair in enumerate(dataset.iter_pairs(split)):
             self._add(row, pair)
         if not self.pair_ids:
@@ -87,20 +88,23 @@ class Known:
         self._frames.setdefault(composition, []).extend((row, frame) for frame in frames if frame.has_structure)
 
     def _same_structures(self, record: Record, composition: str) -> list[int]:
-        """Pairs with a structure of the record's; a record whose structure is damaged has none."""
+        """Pairs with a structure of the record's; a record whose structure cannot be compared has none, and is counted."""
         if record.numbers is None or record.structure is None or not self._frames[composition]:
             return []
         if composition not in self._described:
-            rows, frames = zip(*self._frames[composition], strict=True)
-            own = [fingerprint(f.numbers, f.positions, f.cell, np.array(f.pbc)) for f in frames]
-            self._described[composition] = np.array(rows), np.array(own)
+            found = [(row, _described(frame)) for row, frame in self._frames[composition]]
+            known = [(row, item) for row, item in found if item is not None]
+            self._described[composition] = np.array([row for row, _ in known]), np.array([item for _, item in known])
         numbers, others = self._described[composition]
         described = structure_of(record)
-        return [] if described is None else sorted(set(numbers[same(described, others, self.tolerance)].tolist()))
+        if described is None or not len(others):
+            self.uncompared += 1
+            return []
+        return sorted(set(numbers[same(described, others, self.tolerance)].tolist()))
 
 
 def structure_of(record: Record) -> Floats | None:
-    """The description of a record's structure; none if it has none or it is damaged."""
+    """The description of a record's structure; none if it has none, or it is damaged or beyond what is compared."""
     if record.numbers is None or record.structure is None:
         return None
     try:
@@ -111,6 +115,10 @@ def structure_of(record: Record) -> Floats | None:
     if not whole or not (np.isfinite(positions).all() and np.isfinite(cell).all()):
         return None
     return fingerprint(record.numbers, positions, cell, pbc)
+
+
+def _described(frame: Frame) -> Floats | None:
+    return fingerprint(frame.numbers, frame.positions, frame.cell, np.array(frame.pbc))
 
 
 def audit(
@@ -170,6 +178,7 @@ def audit(
         train_records=n,
         compared=dict(compared),
         unread=unread,
+        uncompared=known.uncompared,
         counts={kind: len(names) for kind, names in overlapping.items()},
         regimes={name.value: regimes[name] for name in Regime},
         overlapping=None if counts_only else overlapping,

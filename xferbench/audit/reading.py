@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from xferbench.dataset import Dataset
 from xferbench.dataset.layout import CONFIGS, has_manifest
@@ -31,7 +32,7 @@ from xferbench.errors import DataError, FormatError
 from xferbench.grouping import reduced_composition
 from xferbench.sources.documents import documents
 from xferbench.storage import disk_errors
-from xferbench.tables import flat_values, list_lengths, read_batches
+from xferbench.tables import flat_values, list_lengths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -52,6 +53,9 @@ ARRAYS = ("numbers", "positions", "cell", "pbc")
 MP_ID = re.compile(r"(mp|mvc)-[0-9]+|(mp|mvc)-[a-z]+(?![a-z])")
 PART = re.compile(r"([A-Z][a-z]?)(\d*\.?\d*)")
 HEAVIEST = 118
+BATCH = 4096
+"""Rows of a table in memory at a time."""
+
 LATTICE = re.compile(r'\bLattice="([^"]+)"', re.IGNORECASE)
 PROPERTIES = re.compile(r'\bProperties="?([^\s"]+)', re.IGNORECASE)
 PERIODIC = re.compile(r'\bpbc="([^"]+)"', re.IGNORECASE)
@@ -136,8 +140,7 @@ def _file(path: Path) -> Iterator[Record]:
     elif name.endswith((".xyz", ".extxyz")):
         yield from _extxyz(path)
     elif name.endswith((".parquet", ".pq")):
-        for table in read_batches(path):
-            yield from _rows(table)
+        yield from _parquet(path)
     elif name.endswith(".csv"):
         yield from _csv(path)
     else:
@@ -229,12 +232,25 @@ def _arrays(value: Mapping[str, Any]) -> Structure:
     )
 
 
+def _parquet(path: Path) -> Iterator[Record]:
+    """Rows of anybody's Parquet file, some at a time however large its row groups are."""
+    with disk_errors("read", path), path.open("rb") as stream:
+        try:
+            file = pq.ParquetFile(stream)
+            known = {*ID_KEYS, *FORMULA_KEYS, *ARRAYS}
+            names = [name for name in file.schema_arrow.names if name in known]
+            for batch in file.iter_batches(batch_size=BATCH, columns=names):
+                yield from _rows(pa.Table.from_batches([batch]))
+        except pa.ArrowException as error:
+            raise FormatError(f"{path} is no readable Parquet file ({error})") from error
+
+
 def _rows(table: pa.Table) -> Iterator[Record]:
     """Rows of a table; its arrays are cut, not copied."""
     names = table.column_names
     ids = [table[key].to_pylist() for key in ID_KEYS if key in names]
     formulas = {key: table[key].to_pylist() for key in FORMULA_KEYS if key in names}
-    arrays = {name: _cut(table[name]) for name in ARRAYS if name in names and pa.types.is_nested(table[name].type)}
+    arrays = {name: _cut(table[name]) for name in ARRAYS if name in names and _is_list(table[name].type)}
     numbers = arrays.get("numbers")
     for row in range(table.num_rows):
         known = _ids(column[row] for column in ids if column[row] is not None)
@@ -243,6 +259,10 @@ def _rows(table: pa.Table) -> Iterator[Record]:
         else:
             value = {name: parts[row] for name, parts in arrays.items()}
             yield _described({**value, "structure": None}, known)
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
 def _cut(column: pa.ChunkedArray) -> list[NDArray[Any]]:

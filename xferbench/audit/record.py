@@ -62,6 +62,7 @@ class Audit:
         overlapping: Each of ``KINDS`` -> the test pairs behind ``counts``, by ``pair_id``, sorted; none if only counts
             were wanted.
         train_sha256: Of the training file, if it was asked for.
+        uncompared: Records of a test composition whose structure could not be compared: damaged, or beyond ``structures``.
     """
 
     dataset: str
@@ -77,6 +78,7 @@ class Audit:
     regimes: Mapping[str, int]
     overlapping: Mapping[str, tuple[str, ...]] | None = None
     train_sha256: str | None = None
+    uncompared: int = 0
     schema: int = field(default=SCHEMA)
 
     def check_fits(self, dataset: Dataset, where: object) -> None:

@@ -39,11 +39,14 @@ NEIGHBOURS = 24
 LARGEST = 4.0
 """Å. Atoms in a vacuum have no meaningful volume; beyond this, lengths are compared as they are."""
 
+MOST_ATOMS = 2000
+MOST_IMAGES = 1 << 15
+
 BLOCK = 1 << 20
 """Distances that are held in memory at a time."""
 
 
-def fingerprint(numbers: Integers, positions: Floats, cell: Floats, pbc: Mask) -> Floats:
+def fingerprint(numbers: Integers, positions: Floats, cell: Floats, pbc: Mask) -> Floats | None:
     """The description of a structure.
 
     Args:
@@ -53,8 +56,11 @@ def fingerprint(numbers: Integers, positions: Floats, cell: Floats, pbc: Mask) -
         pbc: (3,) periodic directions.
 
     Returns:
-        (elements² · 24,) distances, elements by atomic number.
+        (elements² · 24,) distances, elements by atomic number; none of more than ``MOST_ATOMS`` atoms, or if the cell is so
+        flat that it has more than ``MOST_IMAGES`` within reach: neither is a crystal that a data set has.
     """
+    if len(numbers) > MOST_ATOMS:
+        return None
     scale = _scale(len(numbers), cell, pbc)
     elements = np.unique(numbers)
     members = [np.flatnonzero(numbers == element) for element in elements]
@@ -62,6 +68,8 @@ def fingerprint(numbers: Integers, positions: Floats, cell: Floats, pbc: Mask) -
     inverse = np.linalg.pinv(cell / scale).astype(np.float64)
     crystal = _Crystal(positions / scale, cell / scale, inverse, pbc)
     images = crystal.images(REACH)
+    if images is None:
+        return None
     size = max(1, BLOCK // (len(numbers) * len(images)))
     for (a, centres), (b, others) in product(enumerate(members), repeat=2):
         for start in range(0, len(centres), size):
@@ -96,10 +104,12 @@ class _Crystal(NamedTuple):
     inverse: Floats
     pbc: Mask
 
-    def images(self, reach: float) -> Floats:
+    def images(self, reach: float) -> Floats | None:
         """(m, 3) lattice vectors, in units of the cell, that may bring the nearest image of an atom within reach."""
-        spacing = 1 / np.maximum(np.linalg.norm(self.inverse, axis=0), 1e-12)
-        far = np.where(self.pbc, np.floor(reach / spacing + 0.5), 0).astype(int)
+        far = np.where(self.pbc, np.floor(reach * np.linalg.norm(self.inverse, axis=0) + 0.5), 0.0)
+        if not np.prod(2 * far + 1) <= MOST_IMAGES:
+            return None
+        far = far.astype(int)
         return np.array(list(product(*(range(-n, n + 1) for n in far))), dtype=float)
 
     def distances(self, centres: Integers, others: Integers, images: Floats) -> Floats:

@@ -62,7 +62,9 @@ def prepare(
     """Build and verify a data set directory that `datasets.load_dataset` opens."""
     from xferbench import dataset as datasets
     from xferbench import workflow
+    from xferbench.records import Geometry
 
+    options["geometry"] = None if options["geometry"] is None else Geometry(options["geometry"])
     options["hold_out"] = [symbol.strip() for symbol in (hold_out_elements or "").split(",") if symbol.strip()]
     if check:
         opened = datasets.check(dataset, out, **options)

@@ -40,6 +40,9 @@ def shared(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any setting of training, such as clip=1."
         ),
+        click.option(
+            "--option", "options", multiple=True, metavar="METHOD:KEY=VALUE", help="Of one method, such as lora:rank=4."
+        ),
         click.option("--epochs", type=int, help="Passes over the training frames of each run."),
         click.option("--device", help="What torch calls it: cpu, cuda."),
         click.option(
@@ -121,6 +124,7 @@ def _conduct(
     preset: str,
     config_file: Path | None,
     settings: tuple[str, ...],
+    options: tuple[str, ...],
     epochs: int | None,
     device: str | None,
     jobs: int,
@@ -134,7 +138,15 @@ def _conduct(
     from xferbench.workflow import studies
 
     config = studies.settings(preset, path=config_file, settings=settings, epochs=epochs, device=device)
-    grid = studies.Grid(kind=kind, methods=methods, subsets=subsets, n_seeds=n_seeds, fit_from=fit_from, config=config)
+    grid = studies.Grid(
+        kind=kind,
+        methods=methods,
+        subsets=subsets,
+        n_seeds=n_seeds,
+        fit_from=fit_from,
+        config=config,
+        options=studies.method_options(options),
+    )
     means = studies.Means(jobs=jobs, cluster=cluster, cluster_options=cluster_options, say=note)
     report = studies.conduct(dataset, grid, out, means, cache_dir=cache_dir, offline=offline)
     if json_output:

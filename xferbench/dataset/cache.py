@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from xferbench.errors import UsageError
 from xferbench.grouping import atomic_numbers
+from xferbench.records import Geometry
 from xferbench.registry import SOURCES, resolve
 from xferbench.splits import regroup
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from xferbench.records import Geometry, SourceDataset
+    from xferbench.records import SourceDataset
     from xferbench.splits import Grouping
 
 TRUE = ("1", "ON", "TRUE", "YES")
@@ -83,6 +84,8 @@ def load_source(
     source: SourceDataset = load(**chosen, **{key: value for key, value in options.items() if key in accepted})
     if split_by == "material" and not hold_out:
         return source
+    if split_by == "prototype" and source.geometry is Geometry.ENERGIES_ONLY:
+        raise UsageError(f"data set {name!r} has no structures and so no prototypes; use --split-by chemsys")
     atomic_numbers(hold_out)
     rule, mark = regroup(source.split, split_by, hold_out)
     return replace(source, split=rule, version=f"{source.version}{mark}")

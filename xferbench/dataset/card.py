@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     ("frame_id", "string", "", "one calculation; unique over both configurations"),
-    ("pair_id", "string", "", "the same in `gga` and `r2scan`; row i of both is one pair"),
+    (
+        "pair_id",
+        "string",
+        "",
+        "the same in `gga` and `r2scan`; row i of both is one pair; empty in a frame that stands alone",
+    ),
     ("material_id", "string", "", "parent material; never in two splits"),
     ("functional", "string", "", "`PBE` or `PBE+U` in `gga`, `r2SCAN` in `r2scan`"),
     ("n_atoms", "int", "", "number of atoms"),

@@ -7,6 +7,7 @@ the encoded frames are sorted on disk and hashed from there (``docs/decisions/00
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+WAITING = 2
+"""Tables that may wait for their encoding: those of the two sides of the same pairs."""
+
 NONE = b"n" + bytes(8)
 TEXTS = ("frame_id", "pair_id", "material_id", "functional")
 NUMBERS = ("numbers", "positions", "cell", "pbc", "energy", "forces", "stress", "magmoms", "correction")
@@ -38,7 +42,7 @@ class SortedFingerprint:
     def __init__(self, scratch: Path | None = None) -> None:
         self._frames = SortedSpill(SCHEMA, "frame_id", scratch)
         self._thread = ThreadPoolExecutor(1)
-        self._unfinished: Future[None] | None = None
+        self._unfinished: deque[Future[None]] = deque()
 
     def close(self) -> None:
         """Free the memory and the disk."""
@@ -52,21 +56,20 @@ class SortedFingerprint:
             table: ``FRAME_SCHEMA``.
             splits: Of each row.
         """
-        self._finish()  # one table waits at most
-        self._unfinished = self._thread.submit(self._add, table, splits)
+        self._finish(WAITING - 1)
+        self._unfinished.append(self._thread.submit(self._add, table, splits))
 
     def _add(self, table: pa.Table, splits: Sequence[str]) -> None:
         self._frames.append(pa.table([table["frame_id"], encoded(table, splits)], schema=SCHEMA))
 
-    def _finish(self) -> None:
-        """Wait for the table that was added last.
+    def _finish(self, left: int = 0) -> None:
+        """Wait until this many tables at most are left to be added.
 
         Raises:
             StorageError: The disk refused.
         """
-        if self._unfinished is not None:
-            self._unfinished.result()
-        self._unfinished = None
+        while len(self._unfinished) > left:
+            self._unfinished.popleft().result()
 
     def hexdigest(self) -> str:
         """``records.fingerprint`` of the frames added so far."""

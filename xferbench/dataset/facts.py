@@ -158,12 +158,12 @@ class Tally:
             inside = train & (keys < level)
             self._subset_pairs[number] += inside.sum()
             self._subset_elements[number] |= present[inside].any(axis=0)
-        if len(tables) == 2:  # a pair has flags, a frame alone has none
-            self._hygiene.add(tables[0], tables[1], splits)
         names = [SPLITS[number] for number in splits.tolist()]
         for table in tables:
+            self._fingerprint.add(table, names)  # which goes on while the rest is counted
             self._count_labels(table)
-            self._fingerprint.add(table, names)
+        if len(tables) == 2:  # a pair has flags, a frame alone has none
+            self._hygiene.add(tables[0], tables[1], splits)
         return splits, keys
 
     def facts(self, drops: Iterable[Drop]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,7 @@ STRUCTURE = ("frame_id", "numbers", "positions", "cell", "pbc")
 """Columns that duplicates are found by."""
 
 
+@lru_cache(maxsize=1)  # a score asks twice, and the answer takes a pass over all structures
 def pair_flags(dataset: Dataset, split: str | None = None) -> dict[str, frozenset[str]]:
     """Pair id -> its flags, in the order of the rows. A duplicate may be a duplicate of a pair in another split.
 

@@ -201,18 +201,21 @@ class _Collection:
     def __init__(self, rows: SortedSpill) -> None:
         self.rows = rows
         self._hashes: list[NDArray[np.int64]] = []
+        self._count = 0
 
     def __bool__(self) -> bool:
-        return bool(self._hashes)
+        return self._count > 0
 
     def add(self, table: pa.Table) -> None:
         """Take frames."""
+        self._count += table.num_rows
         self._hashes.append(_hashes(table))
         self.rows.append(table)
 
     def repeated(self) -> set[str]:
-        """Every ``frame_id`` that occurs more than once: those of equal hashes are compared as texts."""
+        """Every ``frame_id`` that occurs more than once: those of equal hashes are compared as texts. To be asked once."""
         hashes = np.sort(np.concatenate([np.empty(0, dtype=np.int64), *self._hashes]))
+        self._hashes.clear()
         suspects = np.unique(hashes[1:][hashes[1:] == hashes[:-1]])
         if len(suspects) == 0:
             return set()

@@ -141,7 +141,7 @@ class Dataset:
             UnknownNameError: No such split.
             DataError: There are no pairs.
         """
-        return pair_flags(self, split)
+        return dict(pair_flags(self, split))
 
     def iter_subset(self, fraction: float) -> Iterator[Pair]:
         """The pairs of a nested part of the training materials; each smaller part lies inside every larger one.

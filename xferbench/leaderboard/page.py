@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from xferbench.drawing.document import document
 from xferbench.drawing.markup import Markup, element
+from xferbench.leaderboard.columns import table_columns
 from xferbench.leaderboard.details import element_tables, model_details, parity_plots, provenance
-from xferbench.leaderboard.table import ranking_table, table_columns
+from xferbench.leaderboard.table import ranking_table
 from xferbench.leaderboard.wording import (
     HOW_TO_READ,
     MISMATCH,

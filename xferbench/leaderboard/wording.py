@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from xferbench.leaderboard.board import Section
     from xferbench.leaderboard.cards import ModelCard
     from xferbench.leaderboard.ranking import Ranking, Row
-    from xferbench.results import MetricEntry, Result
+    from xferbench.results import Excluded, MetricEntry, Result
 
 MISSING = "—"
 MISMATCH = "≠"
@@ -217,6 +217,14 @@ def subject(section: Section) -> str:
     return section.key if section.task is None else section.task.title
 
 
+def _excluded(excluded: Excluded) -> str:
+    """How many pairs a task leaves out for which flags; the flags alone if no pair has one."""
+    flags = [f"{flag.replace('_', ' ')} ({count})" for flag, count in excluded.flags.items() if count]
+    if flags:
+        return f"{plural(excluded.pairs, 'pair')}: {', '.join(flags)}"
+    return f"no pair is flagged: {', '.join(flag.replace('_', ' ') for flag in excluded.flags)}"
+
+
 def facts(section: Section) -> list[tuple[str, str]]:
     """What a section measures and on what, as term and value."""
     result, task = section.result, section.task
@@ -227,8 +235,7 @@ def facts(section: Section) -> list[tuple[str, str]]:
         ("Ranked by", full_label(section.main)),
     ]
     if result.excluded is not None:
-        flags = ", ".join(f"{flag} {count}" for flag, count in result.excluded.flags.items())
-        rows.insert(3, ("Left out by the task", f"{plural(result.excluded.pairs, 'pair')}: {flags}"))
+        rows.insert(3, ("Left out by the task", _excluded(result.excluded)))
     if task is None:
         return rows
     plan = task.bootstrap

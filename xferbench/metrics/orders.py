@@ -42,8 +42,7 @@ def error_quantile(fraction: float) -> Callable[[Sample, Integers, int], Resampl
 
 
 def _norms(rows: Sample) -> Floats:
-    errors = rows.prediction - rows.label
-    norms: Floats = np.sqrt(np.einsum("ij,ij->i", errors, errors))
+    norms: Floats = np.linalg.norm(rows.prediction - rows.label, axis=1)
     return norms
 
 

@@ -174,4 +174,5 @@ def norm_ratio(sums: Floats) -> Floats:
 
 
 def _ratio(above: Floats, below: Floats) -> Floats:
-    return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
+    """The quotient, NaN where the denominator is zero, or the square of what floating-point arithmetic leaves of a zero."""
+    return np.divide(above, below, out=np.full_like(above, np.nan), where=below > RESOLUTION**2)

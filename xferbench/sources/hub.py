@@ -1,4 +1,4 @@
-"""Your own data set on the Hugging Face Hub, or as ``datasets`` saves one on disk.
+"""Your own data set on the Hugging Face Hub, or as the datasets library saves one on disk.
 
 ``xferbench prepare hub --from owner/name``; ``--from PBE=owner/a --from r2SCAN=owner/b`` for two; a directory in place of a name.
 ``--release`` is the revision on the Hub.

@@ -46,7 +46,7 @@ BATCH_DOCUMENTS = 1024
 BATCH_BYTES = 1 << 23
 """A batch ends with the document that reaches one of these."""
 
-TOGETHER = 32
+TOGETHER = 16
 """Documents whose values are Python objects at the same time: so few that the same memory is used again and again."""
 
 LARGEST = 2.0**53

@@ -30,11 +30,14 @@ materials.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from xferbench import download
+from xferbench.download import RemoteFile
+from xferbench.errors import DataError, StorageError
 from xferbench.pairing import UNKNOWN_ELEMENT, WRONG_SHAPE
 from xferbench.records import Drop, Frame, Functional, Geometry, SourceDataset, SplitRule
 from xferbench.sources.documents import documents
@@ -64,7 +67,14 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Record = Mapping[str, Any]
 
+log = logging.getLogger(__name__)
+
 ARTICLE = 29452190
+PARQUET = RemoteFile(
+    folder="mp-aloe",
+    name="MP-ALOE-2025.parquet",
+    urls=("https://materialsproject-contribs.s3.amazonaws.com/MP_ALOE_2025/format=parquet/MP-ALOE-2025.parquet",),
+)
 RELEASES = ("2",)
 """Of the figshare article."""
 
@@ -122,7 +132,7 @@ def load(
     files = local_files(paths, _is_ours, "MP-ALOE files (*.jsonl.gz, *.json, *.parquet)") if paths else []
 
     def read() -> Iterator[Frame | Drop]:
-        found = files or download.fetch_article(ARTICLE, "mp-aloe", _is_ours, cache_dir, offline=offline)
+        found = files or _fetched(cache_dir, offline=offline)
         return checked(item for path in found for item in _read(path))
 
     stream = FrameStream(read=read)
@@ -138,6 +148,28 @@ def load(
         frames=stream,
         drops=stream.drops,
     )
+
+
+def _fetched(cache_dir: Path | None, *, offline: bool) -> list[Path]:
+    """The documents of figshare's article; the Parquet copy if figshare does not give them.
+
+    Raises:
+        DataError: Neither can be had.
+        StorageError: The disk refuses, or another run is fetching.
+    """
+    try:
+        return download.fetch_article(ARTICLE, "mp-aloe", _is_ours, cache_dir, offline=offline)
+    except StorageError:
+        raise
+    except DataError as error:
+        first = error
+    log.info("%s; the Parquet copy will do", first)
+    try:
+        return [download.fetch(PARQUET, cache_dir, offline=offline)]
+    except StorageError:
+        raise
+    except DataError as error:
+        raise DataError(f"{first}; nor is there a Parquet copy: {error}") from error
 
 
 def _is_ours(name: str) -> bool:

@@ -74,7 +74,7 @@ class _Reader:
     def __init__(self, paths: Sequence[Path], read: Callable[[Path], Iterable[Any]]) -> None:
         self._paths = paths
         self._process = subprocess.Popen(
-            [sys.executable, "-c", COMMAND, read.__module__, read.__qualname__, *map(str, paths)],
+            [sys.executable, "-P", "-c", COMMAND, read.__module__, read.__qualname__, *map(str, paths)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)},

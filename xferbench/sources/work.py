@@ -144,6 +144,8 @@ def checked(items: Iterable[Frame | Drop | pa.Table]) -> Iterator[Frame | Drop |
 
 def _of_use(table: pa.Table, checks: Mapping[str, WorkCheck]) -> Sequence[Frame]:
     """The frames of a table that a check may want; of a large data set, few."""
+    if all(len(checks[functional].rows) >= ENOUGH for functional in table["functional"].unique().to_pylist()):
+        return []
     names = zip(table["functional"].to_pylist(), table["material_id"].to_pylist(), strict=True)
     rows = [i for i, (functional, material) in enumerate(names) if checks[functional].may_use(material)]
     return table_frames(take(table, rows)) if rows else []

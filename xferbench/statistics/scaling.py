@@ -341,7 +341,7 @@ def _with_floor(x: Floats, y: Floats, part: float) -> Floats:
         better = (new_rest**2).sum(axis=1) < (rest**2).sum(axis=1)
         p, rest = np.where(better[:, None], trial, p), np.where(better[:, None], new_rest, rest)
         slopes = np.where(better[:, None, None], new_slopes, slopes)
-        damping = np.where(better, damping / 5, np.minimum(damping * 5, 1e12))
+        damping = np.where(better, np.maximum(damping / 5, 1e-12), np.minimum(damping * 5, 1e12))
         if not better.any() and damping.min() > 1e6:
             break
     floors = np.where(p[:, 2] > least, p[:, 2] + lowest[:, 0], -np.inf)

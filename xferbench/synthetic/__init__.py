@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xferbench import storage
+from xferbench.dataset.cache import cache_directory
 from xferbench.records import Geometry, SourceDataset, SplitRule
 from xferbench.sources.stream import FrameStream, local_files, local_version
 from xferbench.sources.work import checked
@@ -40,12 +41,12 @@ CITATION = """@article{deng2023chgnet,
 }"""
 
 
-def load(*, paths: Sequence[Path] = (), cache_dir: Path) -> SourceDataset:
+def load(*, paths: Sequence[Path] = (), cache_dir: Path | None = None) -> SourceDataset:
     """Nothing is built or labelled before the first frame is asked for.
 
     Args:
         paths: Chunks of another machine, or directories of them, to read instead of labelling.
-        cache_dir: Where the chunks are kept.
+        cache_dir: Where the chunks are kept; see ``dataset.cache``.
 
     Raises:
         StorageError: A path cannot be read.
@@ -56,7 +57,7 @@ def load(*, paths: Sequence[Path] = (), cache_dir: Path) -> SourceDataset:
     def items() -> Iterator[Frame | Drop]:
         if files:
             return checked(item for path in files for item in read(path))
-        return checked(labelled(cache_dir / "synthetic-teacher"))
+        return checked(labelled(cache_directory(cache_dir) / "synthetic-teacher"))
 
     stream = FrameStream(read=items)
     return SourceDataset(

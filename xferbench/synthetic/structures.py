@@ -37,6 +37,8 @@ METALS = (
 )
 """Elements of three kinds: chemistry enters only in who may stand on which site."""
 
+ELEMENTS = (*METALS, *OTHERS, *ANIONS)
+
 Site = tuple[str, tuple[float, float, float]]
 
 
@@ -106,7 +108,7 @@ class Kind:
 
 
 KINDS = (
-    Kind(prototypes=("fcc", "bcc", "hcp", "diamond"), roles=((*METALS, *OTHERS, *ANIONS),), number=73),
+    Kind(prototypes=("fcc", "bcc", "hcp", "diamond"), roles=(ELEMENTS,), number=len(ELEMENTS)),
     Kind(
         prototypes=("rocksalt", "zincblende", "cesiumchloride", "nickelarsenide"),
         roles=((*METALS, *OTHERS), ANIONS),

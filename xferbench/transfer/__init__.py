@@ -15,8 +15,13 @@ A method is one function in ``registry.METHODS``, see ``method``; ``run`` says w
 
 from __future__ import annotations
 
-from xferbench.transfer.config import PRESETS, TrainConfig, make_config
-from xferbench.transfer.run import Run, open_run
-from xferbench.transfer.training import train
+from xferbench.errors import MissingExtraError
+
+try:
+    from xferbench.transfer.config import PRESETS, TrainConfig, make_config
+    from xferbench.transfer.run import Run, open_run
+    from xferbench.transfer.training import train
+except ModuleNotFoundError as error:
+    raise MissingExtraError(f'training needs the package {error.name!r}; pip install "xferbench[chgnet]"') from error
 
 __all__ = ["PRESETS", "Run", "TrainConfig", "make_config", "open_run", "train"]

@@ -40,6 +40,8 @@ class TrainConfig:
     Attributes:
         start: What transfer starts from: a shipped variant of CHGNet, or the path of a checkpoint that chgnet can read.
         subset: Fraction of the training materials, in (0, 1]; smaller ones lie inside larger ones.
+        frames: r2SCAN frames to learn from: "all" that a data set has for training, or those in "pairs" only. Most data sets
+            have no others.
         reference_data: What elemental references are fitted to: the energies of the "subset", or of the whole split "train".
         epochs: Passes over the training frames; 0 evaluates the initial model.
         batch_size: Frames of an optimiser step, over all processes.
@@ -51,7 +53,8 @@ class TrainConfig:
         loss: Weights of the terms.
         clip: Largest norm of the gradient; none if left out.
         ema: Decay per step of an exponential moving average of the weights, which is then what is validated and exported.
-        amp: "bf16" runs the matrix products of a GPU in bfloat16 where torch's autocast does.
+        matmul: Precision of matrix products, as torch names it: on a GPU "high" multiplies in TF32 and "medium" in
+            bfloat16; sums, weights and everything else stay in single precision.
         select: What the validation error must be lowest in for a checkpoint to be the result.
         seed: Of the initial weights and of the order of frames; 0 is a seed.
         options: Settings of the method, see its ``Options``.
@@ -66,6 +69,7 @@ class TrainConfig:
 
     start: str = "0.3.0"
     subset: float = 1.0
+    frames: Literal["all", "pairs"] = "all"
     reference_data: Literal["subset", "train"] = "subset"
     epochs: int = 50
     batch_size: int = 64
@@ -79,7 +83,7 @@ class TrainConfig:
     huber_delta: float = 0.1
     clip: float | None = None
     ema: float | None = None
-    amp: Literal["none", "bf16"] = "none"
+    matmul: Literal["highest", "high", "medium"] = "highest"
     select: Literal["energy", "forces"] = "energy"
     seed: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)

@@ -18,8 +18,7 @@ from xferbench.transfer.referencing import model_aware
 def delta(setting: Setting, options: NoOptions) -> Student:  # noqa: ARG001 - every method has the same signature
     """A second network learns r2SCAN minus the frozen GGA model; it starts as zero, with the GGA model's features."""
     base, network = setting.pretrained(), setting.pretrained()
-    frames = [pair.r2scan for pair in setting.pairs]
-    references = model_aware(np.zeros(N_ELEMENTS), frames, setting.predicted(setting.pretrained()))
+    references = model_aware(np.zeros(N_ELEMENTS), setting.frames, setting.predicted(setting.pretrained()))
     set_references(network, references)
     last = [name for name in weights_of(network) if name.startswith("mlp.")][-2:]
     with torch.no_grad():

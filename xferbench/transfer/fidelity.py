@@ -75,7 +75,7 @@ def two_functionals(network: CHGNet, setting: Setting, *, learned: bool) -> Refe
         The references of r2SCAN.
     """
     table = references_table(network)
-    target = referencing.refitted(table, [pair.r2scan for pair in setting.pairs])
+    target = referencing.refitted(table, setting.frames)
     source = referencing.refitted(table, [pair.gga for pair in setting.pairs])
     both = torch.cat([torch.from_numpy(target.table), torch.from_numpy(source.table)]).float()
     network.get_submodule("composition_model.fc").register_parameter("weight", nn.Parameter(both[None]))

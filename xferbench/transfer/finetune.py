@@ -108,9 +108,8 @@ def refit_refs(setting: Setting, options: NoOptions) -> Student:  # noqa: ARG001
 def model_aware(setting: Setting, options: NoOptions) -> Student:  # noqa: ARG001 - every method has the same signature
     """From the GGA model, references fitted to r2SCAN minus the model's own prediction, frozen."""
     network = setting.pretrained()
-    frames = [pair.r2scan for pair in setting.pairs]
     table = references_table(network)
-    references = referencing.model_aware(table, frames, setting.predicted(setting.pretrained()))
+    references = referencing.model_aware(table, setting.frames, setting.predicted(setting.pretrained()))
     return _student(network, references)
 
 
@@ -140,7 +139,7 @@ def then_unfreeze(setting: Setting, options: Unfreeze) -> Student:
 
 def refit(network: CHGNet, setting: Setting) -> References:
     """References of a network refitted to the r2SCAN energies of the training frames."""
-    return referencing.refitted(references_table(network), [pair.r2scan for pair in setting.pairs])
+    return referencing.refitted(references_table(network), setting.frames)
 
 
 def _student(network: CHGNet, references: References, *more: Group) -> Student:

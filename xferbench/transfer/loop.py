@@ -69,6 +69,7 @@ class Loop:
         self.student, self.samples, self.validate, self.config = student, samples, validate, config
         self.processes, self.directory, self.max_rows, self.workers = processes, directory, max_rows, workers
         self.network = student.network
+        self.wrapped: Any = student.network
         self.optimizer = make_optimizer(student, config) if student.groups else None
         self.average = None if config.ema is None else Average(student.network, config.ema)
         self.state = state.State()
@@ -106,6 +107,8 @@ class Loop:
         """
         first = self.processes.is_first
         self.log = logs.Table(self.directory / LOG, self.state.log_bytes) if first else None
+        if self.network_trains:
+            self.wrapped = _wrapped(self.network, self.processes)
         self.loggers = logs.loggers(self.config, self.directory) if first else []
         n, done = len(self.samples), self.state
         size = self.config.batch_size
@@ -130,7 +133,6 @@ class Loop:
     def _epoch(self) -> None:
         """The rest of an epoch: train, validate, log, save."""
         at, config = self.state, self.config
-        self.wrapped = _wrapped(self.network, self.processes)
         order = batches.order(config.seed, at.epoch, len(self.samples))
         world = self.processes.world
         todo = list(
@@ -160,7 +162,7 @@ class Loop:
         """Forward and backward of a part of a batch; its share of the loss."""
         world = self.processes.world
         silent = isinstance(self.wrapped, DistributedDataParallel) and not labelled.part.is_last
-        with self.wrapped.no_sync() if silent else nullcontext(), self._precision():
+        with self.wrapped.no_sync() if silent else nullcontext():
             output = self.wrapped(labelled.batch, create_graph=True)
             found = loss(output, labelled, self.config)
             # processes average their gradients, but their shares of the loss add up
@@ -260,11 +262,6 @@ class Loop:
             own, self.state.sums = self.state.sums, sums
             state.save(self.directory / state.CHECKPOINT, self.state, self.network, self.optimizer, self.average)
             self.state.sums = own
-
-    def _precision(self) -> Any:  # noqa: ANN401 - a context manager of torch
-        if self.config.amp == "none":
-            return nullcontext()
-        return torch.autocast(self.processes.device.type, dtype=torch.bfloat16)
 
     def _stop_not_finite(self, labelled: batches.Labelled, what: str) -> None:
         """Name the frames at fault: those with a prediction that is not finite, else all of the part."""

@@ -29,7 +29,7 @@ from xferbench.schema import parse
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from xferbench.records import Floats, Pair
+    from xferbench.records import Floats, Frame, Pair
     from xferbench.transfer.config import TrainConfig
     from xferbench.transfer.referencing import References
 
@@ -37,6 +37,9 @@ READOUT = ("mlp.", "readout_norm.", "site_wise.")
 """Beginnings of the names of what reads energies and moments off the atoms."""
 
 REFERENCES = "composition_model.fc.weight"
+
+
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,10 +92,19 @@ class Setting:
     Attributes:
         config: Of the run.
         pairs: To fit references to: the pairs that are trained on, or all of the training split.
+        device: To predict on.
+        more: All r2SCAN frames of the training, where there are more than in pairs.
     """
 
     config: TrainConfig
     pairs: Sequence[Pair]
+    device: torch.device = CPU
+    more: Sequence[Frame] | None = None
+
+    @property
+    def frames(self) -> Sequence[Frame]:
+        """r2SCAN frames to fit references to."""
+        return [pair.r2scan for pair in self.pairs] if self.more is None else self.more
 
     def pretrained(self) -> CHGNet:
         """The network to start from, not yet trainable.
@@ -119,8 +131,8 @@ class Setting:
         Raises:
             ModelError: It cannot predict one.
         """
-        frames = [pair.r2scan for pair in self.pairs if pair.r2scan.energy is not None]
-        results = engine(network).predict([frame.atoms() for frame in frames], forces=False, stress=False)
+        frames = [frame for frame in self.frames if frame.energy is not None]
+        results = engine(network, self.device).predict([frame.atoms() for frame in frames], forces=False, stress=False)
         failed = [frame.frame_id for frame, result in zip(frames, results, strict=True) if "error" in result]
         if failed:
             raise ModelError(f"{self.config.start} cannot predict {len(failed)} training frames: {failed[0]}, …")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from xferbench.dataset.layout import TRAINING
 from xferbench.errors import DataError, ModelError
 from xferbench.models.chgnet.engine import guess_rows
 from xferbench.models.chgnet.graph import build
@@ -97,22 +98,35 @@ def training_pairs(dataset: Dataset, subset: float) -> list[Pair]:
     """Pairs of the training materials, or of a nested part of them.
 
     Args:
-        dataset: Any.
+        dataset: With pairs.
         subset: Fraction of the materials; smaller ones lie inside larger ones, see ``splits.subset_key``.
 
     Raises:
         DataError: The part is empty.
     """
-    chosen = {
-        material
-        for table in dataset.tables("r2scan", "train", ["material_id", "subset_key"])
-        for material, key in zip(table["material_id"].to_pylist(), table["subset_key"].to_pylist(), strict=True)
-        if subset >= 1 or key < subset
-    }
+    chosen = _materials(dataset, "r2scan", subset)
     pairs = [pair for pair in dataset.iter_pairs("train") if pair.material_id in chosen]
     if not pairs:
         raise DataError(f"the subset {subset:g} of {dataset.name} has no training pairs; choose a larger one")
     return pairs
+
+
+def training_frames(dataset: Dataset, subset: float) -> list[Frame] | None:
+    """All r2SCAN frames of the same materials and more, those in pairs included; None if the data set has pairs only."""
+    if TRAINING not in dataset.configs:
+        return None
+    chosen = _materials(dataset, TRAINING, subset)
+    return [frame for frame in dataset.iter_frames(TRAINING, "train") if frame.material_id in chosen]
+
+
+def _materials(dataset: Dataset, family: str, subset: float) -> set[str]:
+    """Training materials whose key lies in the subset."""
+    return {
+        material
+        for table in dataset.tables(family, "train", ["material_id", "subset_key"])
+        for material, key in zip(table["material_id"].to_pylist(), table["subset_key"].to_pylist(), strict=True)
+        if subset >= 1 or key < subset
+    }
 
 
 def with_graphs(made: Sequence[Sample], settings: Settings) -> tuple[list[Sample], list[str]]:
@@ -140,10 +154,11 @@ def _has_graph(pack: Sequence[Sample], settings: Settings) -> bool:
     return True
 
 
-def training_facts(pairs: Sequence[Pair]) -> dict[str, int]:
-    """What was trained on, in numbers."""
+def training_facts(pairs: Sequence[Pair], frames: Sequence[Frame]) -> dict[str, int]:
+    """What was trained on, in numbers: pairs, all r2SCAN frames, and the materials and elements of the pairs."""
     return {
         "pairs": len(pairs),
+        "frames": len(frames),
         "materials": len({pair.material_id for pair in pairs}),
         "elements": len({int(z) for pair in pairs for z in pair.r2scan.numbers}),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -27,16 +27,23 @@ from xferbench.transfer.evaluating import NOT_FINITE, Evaluator, errors, offsets
 from xferbench.transfer.loop import Loop
 from xferbench.transfer.method import Setting, build, plain
 from xferbench.transfer.run import CONFIG, EVALUATION, PREDICTIONS, RECORD, Run, is_run, open_run
-from xferbench.transfer.samples import listed, samples, training_facts, training_pairs, with_graphs
+from xferbench.transfer.samples import (
+    listed,
+    samples,
+    training_facts,
+    training_frames,
+    training_pairs,
+    with_graphs,
+)
 from xferbench.units import EV_PER_A3_IN_GPA
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from xferbench.dataset import Dataset
     from xferbench.models.chgnet.model import CHGNet
-    from xferbench.records import Frame, Prediction
+    from xferbench.records import Frame, Pair, Prediction
     from xferbench.transfer.config import TrainConfig
     from xferbench.transfer.distributed import Processes
     from xferbench.transfer.samples import Sample
@@ -54,7 +61,7 @@ def train(
 
     Args:
         method: Name in ``registry.METHODS``.
-        dataset: Paired frames; train is learned from, val picks the checkpoint, test is evaluated at the end.
+        dataset: With pairs; train is learned from, val picks the checkpoint, test is evaluated at the end.
         out: Directory of the run, see ``run``.
         config: Settings.
         resume: Whether a run that is there may be continued; its settings must be the same.
@@ -69,24 +76,35 @@ def train(
     """
     check_name("method", method, METHODS)
     check_device(config.device)
+    dataset.check_structures()
+    dataset.check_pairs()
     with processes(config.device) as mine, storage.lock(out) if mine.is_first else nullcontext():
         # all processes look before the first one writes
         if any(mine.gather(is_run(out))) and not resume:
             raise UsageError(f"there is a run in {out}; continue it with --resume, or choose another directory")
         finished = any(mine.gather((out / EVALUATION).is_file()))
-        _prepare_torch(config)
-        job = _Job(method, dataset, out, config, mine)
-        job.start()
-        if not finished:
-            job.train(progress=progress)
+        with _torch_settings(config):
+            job = _Job(method, dataset, out, config, mine)
+            job.start()
+            if not finished:
+                job.train(progress=progress)
         mine.gather(None)
     return open_run(out)
 
 
-def _prepare_torch(config: TrainConfig) -> None:
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
+@contextmanager
+def _torch_settings(config: TrainConfig) -> Iterator[None]:
+    """Threads and precision within the block; afterwards as before."""
+    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    torch.set_num_threads(config.threads or threads)
+    torch.set_float32_matmul_precision(config.matmul)
     warm_heap()
+    try:
+        with flushed_denormals():
+            yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_float32_matmul_precision(precision)
 
 
 class _Job:
@@ -97,10 +115,16 @@ class _Job:
         on_cpu = mine.device.type == "cpu"
         self.max_rows = config.max_rows or (ROWS_CPU if on_cpu else ROWS_GPU)
         self.workers = config.workers if config.workers is not None else (0 if on_cpu else 4)
-        self.pairs = training_pairs(dataset, config.subset)
-        for_references = training_pairs(dataset, 1.0) if config.reference_data == "train" else self.pairs
-        self.setting = Setting(config=config, pairs=for_references)
+        self.pairs, more = self._training(config.subset)
+        self.frames = [pair.r2scan for pair in self.pairs] if more is None else more
+        pairs, more = self._training(1.0) if config.reference_data == "train" else (self.pairs, more)
+        self.setting = Setting(config=config, pairs=pairs, device=mine.device, more=more)
         self.student = build(method, self.setting)
+
+    def _training(self, subset: float) -> tuple[list[Pair], list[Frame] | None]:
+        """Pairs, and all r2SCAN frames if there are others."""
+        more = training_frames(self.dataset, subset) if self.config.frames == "all" else None
+        return training_pairs(self.dataset, subset), more
 
     def start(self) -> None:
         """Write the record of the run, or compare it with the one that is there."""
@@ -119,7 +143,7 @@ class _Job:
             "model_id": exporting.model_id(self.method, data.name, config.subset, config.seed),
             "config": config.recipe(),
             "dataset": {"name": data.name, "version": data.version, "fingerprint": data.fingerprint},
-            "training": training_facts(self.pairs),
+            "training": training_facts(self.pairs, self.frames),
             "references": self.student.references.facts(),
             "trained_weights": {
                 group.name: sum(self.student.network.get_parameter(name).numel() for name in group.weights)
@@ -145,8 +169,7 @@ class _Job:
             workers=self.workers,
         )
         loop.resume()
-        with flushed_denormals():
-            state = loop.run(progress=progress)
+        state = loop.run(progress=progress)
         student.network.load_state_dict(state.best_weights)
         self.finish({"best_epoch": state.best_epoch, "left_out": left_out})
 
@@ -170,9 +193,9 @@ class _Job:
         Raises:
             DataError: No frame has a graph, or labels are not finite.
         """
-        frames, student = [pair.r2scan for pair in self.pairs], self.student
-        n_gga = math.ceil(student.gga_share * len(frames))
-        order = np.random.default_rng([self.config.seed, len(frames)]).permutation(len(frames))
+        frames, student = self.frames, self.student
+        n_gga = math.ceil(student.gga_share * len(self.pairs))
+        order = np.random.default_rng([self.config.seed, len(self.pairs)]).permutation(len(self.pairs))
         chosen = [self.pairs[i].gga for i in sorted(order[:n_gga].tolist())]
         good, left_out = with_graphs(samples([*frames, *chosen]), student.network.settings)
         if not good:
@@ -272,7 +295,8 @@ def _compare(old: dict[str, Any], new: dict[str, Any], out: Path) -> None:
     differences = [
         f"{key} is {before.get(key)!r} there and {now.get(key)!r} here"
         for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key)
+        # references follow from the rest, to rounding; those of the checkpoint are used
+        if before.get(key) != now.get(key) and not key.startswith("references.")
     ]
     if differences:
         raise UsageError(f"the run in {out} is another one: {'; '.join(differences)}; choose another directory")

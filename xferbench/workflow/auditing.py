@@ -65,6 +65,8 @@ def audit_table(made: Audit) -> str:
         lines.append(f"  {kind:12s} {made.counts[kind]:7d} pairs overlap ({meaning}; {told})")
     if made.unread:
         lines.append(f"  {made.unread} records with nothing to compare")
+    if made.uncompared:
+        lines.append(f"  {made.uncompared} structures of a test composition that could not be compared")
     lines += [f"  {name:15s} {count:7d} pairs" for name, count in made.regimes.items()]
     return "\n".join(lines)
 

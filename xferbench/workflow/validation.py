@@ -132,7 +132,6 @@ def _score_again(stored: Result, board: Path, task: Task, task_file: Path, data:
     if model.kind == "floor":
         made = floor_contender(model.id.removeprefix("floor-"), task, data)
         facts, predictions = made.facts, made.predictions
-        audited = None
     else:
         path = predictions_path(board, task, model.id)
         if not path.exists():
@@ -150,8 +149,7 @@ def _score_again(stored: Result, board: Path, task: Task, task_file: Path, data:
             card_sha256=None if known is None else sha256(card),
             source_sha256=model.source_sha256,
         )
-        audit = audit_path(board, task, model.id)
-        audited = read_audited(audit) if audit.exists() else None
+    audit = audit_path(board, task, model.id)
     return scoring.score(
         task,
         data,
@@ -160,7 +158,7 @@ def _score_again(stored: Result, board: Path, task: Task, task_file: Path, data:
         environment=stored.environment,
         task_sha256=sha256(task_file),
         allow_missing=True,
-        audited=audited,
+        audited=read_audited(audit) if audit.exists() else None,
     )
 
 

@@ -67,3 +67,16 @@ def test_both_are_chgnets():
     fourier = reference.Fourier(order=15, learnable=True)
     found = Fourier(order=15, learnable=True)(torch.cos(angle) / COLLINEAR)
     torch.testing.assert_close(found, fourier(angle), atol=1e-4, rtol=1e-4)
+
+
+def test_bases_of_double_geometry_are_rounded_once_at_the_end():
+    distance = torch.linspace(0.5, 6.5, 200, dtype=torch.float64)
+    basis = RadialBessel(n_radial=31, cutoff=6, exponent=8, learnable=False)
+    found, exact = basis(distance), basis.double()(distance)
+    assert found.dtype == torch.float32
+    # frequencies are single in one and the same numbers in the other
+    assert torch.equal(found, exact.float())
+    cosine = torch.linspace(-0.999, 0.999, 200, dtype=torch.float64)
+    fourier = Fourier(order=15, learnable=False)
+    found, exact = fourier(cosine), fourier.double()(cosine)
+    assert torch.equal(found, exact.float())

@@ -69,3 +69,14 @@ def test_only_bonds_of_crystals_with_angles_are_angled():
     copper, sparse = bulk("Cu", a=3.6), bulk("Po", "sc", a=3.5)
     graphs, batch = make([copper, sparse])
     np.testing.assert_array_equal(batch.angled[:, 0], graphs.crystals.owner[graphs.center] == 0)
+
+
+def test_geometry_is_double_whatever_the_network_is(crystals):
+    graphs = build(crystals.small(1), atom_cutoff=6, bond_cutoff=3)
+    batch = Batch.from_graphs(graphs, dtype=torch.float32, device=CPU)
+    assert (batch.vector.dtype, batch.volumes.dtype, batch.angled.dtype) == (
+        torch.float64,
+        torch.float64,
+        torch.float32,
+    )
+    np.testing.assert_array_equal(batch.vector, graphs.vector)

@@ -39,3 +39,15 @@ def test_training_gradients_are_those_of_the_cpu(make_network, make_batch, cryst
         gradients.append([p.grad.cpu() for p in copied.parameters() if p.grad is not None])
     for cpu, gpu in zip(*gradients, strict=True):
         torch.testing.assert_close(gpu, cpu, atol=1e-10, rtol=1e-8)
+
+
+@pytest.mark.parametrize(("products", "tolerance"), [("tf32", 0.05), ("bf16", 0.3)])
+def test_shorter_factors_change_little(make_network, crystals, products, tolerance):
+    structures = crystals.small(4)
+    network = make_network("as 0.3.0").float()
+    exact = engine(network).predict(structures)
+    frozen = FrozenCHGNet(copy.deepcopy(network).to("cuda"), products=products)
+    found = CHGNetEngine(functional=Functional.PBE, network=frozen, ahead=2, max_rows=500).predict(structures)
+    for result, expected in zip(found, exact, strict=True):
+        apart = np.linalg.norm(result["forces"] - expected["forces"])
+        assert apart < tolerance * np.linalg.norm(expected["forces"])

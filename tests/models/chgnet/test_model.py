@@ -200,3 +200,14 @@ def test_references_are_not_trained_and_may_be_left_out():
 def test_a_reference_of_an_unknown_element_is_refused(symbol):
     with pytest.raises(UsageError, match=f"no reference for '{symbol}': CHGNet knows hydrogen to plutonium"):
         new_network(0, references={symbol: 1.0})
+
+
+def test_outputs_for_training_are_in_the_precision_of_the_network(make_network, make_batch, crystals):
+    network = make_network()
+    exact = network(make_batch(crystals.small(2), network), create_graph=True)
+    single = network.float()
+    found = single(make_batch(crystals.small(2), single), create_graph=True)
+    for name in ("energy", "forces", "stress", "magmoms", "site_energies"):
+        array = getattr(found, name)
+        assert array.dtype == torch.float32
+        torch.testing.assert_close(array.double(), getattr(exact, name), atol=2e-4, rtol=2e-4)

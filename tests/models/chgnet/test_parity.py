@@ -13,7 +13,11 @@ from xferbench.models.chgnet.checkpoint import load_engine
 from xferbench.units import EV_PER_A3_IN_GPA
 
 pytest.importorskip("chgnet")
-pytestmark = pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad=True")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad=True"),
+    # pymatgen's, about noble gases
+    pytest.mark.filterwarnings("ignore:No Pauling electronegativity"),
+]
 
 
 def benchmark(name, root):
@@ -77,17 +81,16 @@ def beyond(parity, deviations):
 
 
 @pytest.mark.parametrize("variant", ["0.3.0", "0.2.0", "r2scan"])
-def test_near_contact_the_engine_is_within_all_limits_and_chgnet_rounds_the_rest(parity, crystals, variant):
+def test_near_contact_the_engine_is_well_within_all_limits_of_double_precision(parity, crystals, variant):
     structures = [
         atoms for atoms in crystals.sensible(24, seed=5, elements=crystals.R2SCAN_ELEMENTS) if len(atoms) < 20
     ]
-    chgnet, engine, own = found_deviations(parity, variant, structures)
-    assert set(beyond(parity, engine).values()) == {0}
-    # where the two are apart, chgnet is as far from its own double precision
+    chgnet, engine, _ = found_deviations(parity, variant, structures)
     for name, limit in parity.LIMITS.items():
-        for apart, rounding in zip(chgnet, own, strict=True):
-            assert apart[name] <= rounding[name] + limit / 2
-    assert sum(beyond(parity, chgnet).values()) <= 0.1 * len(structures)
+        assert max(row[name] for row in engine) <= limit / 2
+        # chgnet's own rounding exceeds the limits for one structure in fifteen, so that the largest deviation from it
+        # says nothing about the engine; another function would show in the median
+        assert np.median([row[name] for row in chgnet]) <= limit / 5
 
 
 def test_far_from_equilibrium_the_engine_is_still_within_all_limits(parity, crystals):

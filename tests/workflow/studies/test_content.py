@@ -5,7 +5,8 @@ import json
 import pytest
 
 from xferbench.storage import to_json
-from xferbench.workflow.studies.content import FORGOTTEN
+from xferbench.workflow.studies.content import FORGOTTEN, _forgotten
+from xferbench.workflow.studies.plan import Cell
 
 
 @pytest.fixture
@@ -41,3 +42,47 @@ def test_runs_that_are_missing_are_counted(conduct, data, tmp_path):
     found = look(read_plan(out), data, out, {})
     assert list(found.open_runs) == ["runs/scratch/subset-1/seed-1"]
     assert {len(entry.values) for entry in found.entries if entry.method == "scratch"} == {1}
+
+
+def cell(method, seed):
+    return Cell(method=method, subset=1.0, seed=seed)
+
+
+def evaluation(before, after):
+    return {"gga_test_before": before, "gga_test": after}
+
+
+def test_forgetting_by_hand():
+    known = {
+        cell("lora", 0): evaluation({"forces": 0.10, "stress": 0.01}, {"forces": 0.14, "stress": 0.01}),
+        cell("lora", 1): evaluation({"forces": 0.10, "stress": 0.01}, {"forces": 0.18, "stress": 0.02}),
+    }
+    found = {item.quantity: item for item in _forgotten(list(known), known.__getitem__)}
+    assert set(found) == {"forces", "stress"}
+    assert found["forces"].change == pytest.approx(0.06)
+    assert found["forces"].seed_sd == pytest.approx(0.02 * 2**0.5)
+    assert found["forces"].before == pytest.approx(0.10)
+    assert found["stress"].change == pytest.approx(0.005)
+
+
+def test_remembering_better_is_negative():
+    known = {cell("replay", 0): evaluation({"forces": 0.10}, {"forces": 0.08})}
+    [item] = _forgotten(list(known), known.__getitem__)
+    assert item.change == pytest.approx(-0.02)
+    assert item.seed_sd is None
+
+
+@pytest.mark.parametrize("lacking", [{"forces": None}, {}])
+def test_a_quantity_that_one_side_lacks_is_not_compared(lacking):
+    known = {cell("lora", 0): evaluation({"forces": 0.1, "stress": 0.1}, {**lacking, "stress": 0.1})}
+    assert [item.quantity for item in _forgotten(list(known), known.__getitem__)] == ["stress"]
+
+
+def test_a_network_that_started_from_nothing_has_nothing_to_forget():
+    known = {cell("scratch", 0): evaluation(None, {"forces": 0.1})}
+    assert _forgotten(list(known), known.__getitem__) == []
+
+
+def test_the_raw_energy_of_the_source_is_not_looked_at():
+    known = {cell("lora", 0): evaluation({"energy": 1.0}, {"energy": 9.0})}
+    assert _forgotten(list(known), known.__getitem__) == []

@@ -66,3 +66,39 @@ def test_plain_values_have_no_infinity():
     assert versus["crossing"]["value"] is None  # scratch never overtakes
     assert versus["data_equivalence"][0]["n_pairs"] == 100
     assert {item["method"] for item in values["fits"]} == {"scratch", "lora"}
+
+
+def test_wider_draws_give_wider_intervals():
+    narrow, wide = (
+        fit(known(curve("scratch", 8.0, 0.5, noise=noise)), N_PAIRS, 1).fits["scratch", "energy"].exponent
+        for noise in (0.01, 0.1)
+    )
+    assert wide.high - wide.low > 5 * (narrow.high - narrow.low)
+    assert wide.value == pytest.approx(narrow.value)
+
+
+def test_a_method_that_is_never_caught_is_never_caught():
+    scaling = fit(known(curve("scratch", 8.0, 0.3), curve("lora", 1.0, 0.6)), N_PAIRS, 1)
+    [versus] = scaling.comparisons
+    assert math.isinf(versus.crossing.value)
+    assert math.isinf(versus.crossing.high)
+
+
+def test_quantities_are_compared_among_themselves():
+    items = [
+        curve(name, 8.0, 0.5, quantity=quantity) for name in ("scratch", "lora") for quantity in ("energy", "forces")
+    ]
+    scaling = fit(known(*items), N_PAIRS, 1)
+    assert [(item.method, item.quantity) for item in scaling.comparisons] == [("lora", "energy"), ("lora", "forces")]
+
+
+def test_a_method_without_scratch_is_fitted_and_not_compared():
+    scaling = fit(known(curve("lora", 1.0, 0.25)), N_PAIRS, 1)
+    assert list(scaling.fits) == [("lora", "energy")]
+    assert scaling.comparisons == []
+
+
+def test_a_method_may_lack_a_size():
+    scaling = fit(known(curve("scratch", 8.0, 0.5), curve("lora", 1.0, 0.25, subsets=SUBSETS[1:])), N_PAIRS, 1)
+    [versus] = scaling.comparisons
+    assert list(versus.equivalence) == [200, 500, 1000]

@@ -45,3 +45,38 @@ def test_a_name_cannot_become_markup(study, html):
 
     broken = replace(study, failed={"runs/<script>": "<b>x</b>"})
     assert not list(html(render_page(broken)).iter("script"))
+
+
+def test_the_page_of_methods_has_no_curves(finished, html):
+    tree = html(render_page(finished("methods")))
+    assert "Curves" not in [words(node) for node in tree.iter("h2")]
+    assert [words(node) for node in tree.iter("h1")] == ["Transfer methods on synthetic"]
+
+
+def test_cells_are_those_of_the_report(study, html):
+    from xferbench.workflow.studies import report
+
+    text = words(html(render_page(study)))
+    for _, _, content in list(report.sections(study))[-4:]:
+        last = content.splitlines()[-1].strip("| ").split(" | ")
+        for cell in last:
+            assert " ".join(cell.split()) in text
+
+
+def test_tables_can_be_scrolled_with_the_keyboard(study, html):
+    regions = [node for node in html(render_page(study)).iter("div") if node.get("class") == "scroll"]
+    assert regions
+    assert all(node.get("tabindex") == "0" and node.get("aria-label") for node in regions)
+
+
+def test_an_error_without_interval_has_a_point_alone(study, html):
+    import math
+    from dataclasses import replace
+
+    from xferbench.statistics import Estimate
+
+    bare = [replace(e, mean=Estimate(e.mean.value, math.nan, math.nan), seed_sd=None) for e in study.entries]
+    tree = html(render_page(replace(study, entries=bare)))
+    whiskers = [node for node in tree.iter("svg") if node.get("class") == "whisker"]
+    assert len(whiskers) == len(bare)
+    assert not [node for svg in whiskers for node in svg.iter("path")]

@@ -3,8 +3,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from xferbench.errors import FormatError, IntegrityError, UsageError
+from xferbench.errors import FormatError, IntegrityError, UnknownNameError, UsageError
+from xferbench.schema import parse
 from xferbench.workflow.studies.plan import PLAN, Cell, Plan, read_plan, settle
 
 
@@ -58,6 +61,7 @@ def test_a_study_grows_by_methods_sizes_and_seeds(tmp_path):
         ({"kind": "scaling"}, "kind methods, not scaling"),
         ({"fit_from": 100}, "fit_from 1, not 100"),
         ({"config": {"epochs": 3, "loss": {"energy": 3.0}, "clip": 1.0}}, "clip None, not 1.0"),
+        ({"options": {"lora": {"rank": 4}}}, "options of lora None, not {'rank': 4}"),
     ],
 )
 def test_another_study_is_not_mixed_in(tmp_path, change, message):
@@ -65,6 +69,17 @@ def test_another_study_is_not_mixed_in(tmp_path, change, message):
     with pytest.raises(UsageError, match=f"holds another study: {message}; choose another directory"):
         settle(plan(**change), tmp_path)
     assert read_plan(tmp_path).to_json() == plan().to_json()
+
+
+def test_a_new_method_brings_its_options(tmp_path):
+    settle(plan(), tmp_path)
+    grown = settle(plan(methods=("delta",), options={"delta": {"rank": 1}}), tmp_path)
+    assert read_plan(tmp_path).options == grown.options == {"delta": {"rank": 1}}
+
+
+def test_options_belong_to_a_method_of_the_study():
+    with pytest.raises(UnknownNameError, match="unknown method of this study 'lorra'; did you mean 'lora'"):
+        plan(options={"lorra": {}})
 
 
 @pytest.mark.parametrize(
@@ -87,3 +102,26 @@ def test_a_damaged_plan_is_named(tmp_path):
     (tmp_path / PLAN).write_text(json.dumps({"kind": "methods", "sizes": []}))
     with pytest.raises(FormatError, match="unknown key sizes"):
         read_plan(tmp_path)
+
+
+@given(
+    st.lists(st.sampled_from(["scratch", "lora", "delta", "replay"]), min_size=1, unique=True),
+    st.lists(st.floats(min_value=1e-3, max_value=1.0), min_size=1, max_size=4, unique=True),
+    st.lists(st.integers(min_value=0, max_value=99), min_size=1, max_size=4, unique=True),
+)
+def test_any_plan_has_a_run_for_each_combination_and_survives_json(methods, subsets, seeds):
+    made = plan(methods=tuple(methods), subsets=tuple(subsets), seeds=tuple(seeds))
+    cells = made.cells()
+    assert len(set(cells)) == len(methods) * len(subsets) * len(seeds)
+    read = parse(Plan, json.loads(json.dumps(made.to_json())), "plan.json")
+    assert read.cells() == cells
+
+
+def test_growing_by_what_is_there_changes_nothing(tmp_path):
+    first = settle(plan(subsets=(0.1, 1.0)), tmp_path)
+    assert settle(plan(subsets=(0.1, 1.0)), tmp_path) == first
+
+
+def test_nearly_equal_subsets_have_places_of_their_own():
+    cells = plan(subsets=(0.1234567, 0.1234568)).cells()
+    assert len({cell.name for cell in cells}) == len(cells)

@@ -87,3 +87,54 @@ def test_a_value_has_the_digits_that_its_spread_deserves(value, spread, shown):
 def test_a_number_without_interval_is_alone():
     assert report.estimate_text(Estimate(0.5, math.nan, math.nan)) == "0.500"
     assert report.estimate_text(None) == report.MISSING
+
+
+class TestScaling:
+    @pytest.fixture
+    def study(self, finished):
+        return finished("scaling")
+
+    def test_every_size_has_its_table(self, study):
+        titles = [title for title, _, _ in report.sections(study)]
+        for n in study.n_pairs.values():
+            assert f"Test errors, {n:,} training pairs" in titles
+            assert f"Negative transfer, {n:,} training pairs" in titles
+
+    def test_every_law_has_an_exponent_with_its_interval(self, study):
+        rows = cells(report.law_table(study))[2:]
+        assert len(rows) == len(study.scaling.fits)
+        energy = next(row for row in rows if row[:2] == ["scratch", "Energy"])
+        assert energy[2].startswith("0.6")
+        assert "[" in energy[2]
+        assert energy[3:] == ["1.000", "4"]
+
+    def test_every_size_has_its_data_equivalence(self, study):
+        rows = cells(report.versus_table(study))
+        assert rows[0][2:-1] == [f"at {n:,}" for n in sorted(study.n_pairs.values())]
+        assert {len(row) for row in rows} == {len(rows[0])}
+
+    def test_curves_without_a_law_are_told(self, study):
+        assert all("magmoms" in text for text in study.scaling.unfitted)
+        assert "Not fitted" in report.render_report(study)
+
+
+def test_the_report_names_data_and_settings(study):
+    text = report.render_report(study)
+    assert text.startswith("# Transfer methods on synthetic\n")
+    assert study.plan.fingerprint in text
+    assert "3 methods, 2 seeds" in text
+    assert text.endswith("\n")
+    assert "\n\n\n" not in text
+
+
+def test_every_table_has_as_many_cells_in_each_row(study):
+    for _, _, content in report.sections(study):
+        assert len({len(row) for row in cells(content)}) == 1
+
+
+def test_a_method_without_moments_has_a_dash(study):
+    from dataclasses import replace
+
+    entries = [entry for entry in study.entries if (entry.method, entry.quantity) != ("scratch", "magmoms")]
+    rows = cells(report.errors_table(replace(study, entries=entries), entries))
+    assert next(row for row in rows if row[0] == "scratch")[-1] == report.MISSING

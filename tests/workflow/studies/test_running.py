@@ -10,15 +10,26 @@ import pytest
 from xferbench.errors import CheckFailedError, MissingExtraError, UsageError
 from xferbench.transfer import run
 from xferbench.workflow.studies import running
-from xferbench.workflow.studies.plan import Cell
+from xferbench.workflow.studies.plan import Plan
 from xferbench.workflow.studies.running import FINISHED, Means, attempt, carry_out, works
 
-CELLS = [Cell(method=method, subset=1.0, seed=seed) for seed in (0, 1) for method in ("scratch", "finetune-refit-refs")]
+PLAN = Plan(
+    kind="methods",
+    dataset="synthetic",
+    fingerprint="sha256:0",
+    methods=("scratch", "finetune-refit-refs"),
+    subsets=(1.0,),
+    seeds=(0, 1),
+    fit_from=1,
+    config={"epochs": 1},
+    options={"scratch": {"rank": 4}},
+)
+CELLS = PLAN.cells()
 
 
 @pytest.fixture
 def todo(data, tmp_path):
-    return works(CELLS, data.directory, tmp_path / "study", {"epochs": 1})
+    return works(PLAN, data.directory, tmp_path / "study", {"threads": 2})
 
 
 def test_a_run_is_finished_when_transfer_says_so():
@@ -33,7 +44,11 @@ def test_the_usual_trainer_can_be_imported_by_another_process():
 def test_a_run_knows_its_method_place_and_settings(todo, data, tmp_path):
     assert todo[3].method == "finetune-refit-refs"
     assert todo[3].out == str(tmp_path / "study" / CELLS[3].name)
-    assert todo[3].config == {"epochs": 1, "subset": 1.0, "seed": 1}
+    assert todo[3].config == {"epochs": 1, "threads": 2, "subset": 1.0, "seed": 1, "options": {}}
+
+
+def test_options_of_a_method_are_its_own(todo):
+    assert [work.config["options"] for work in todo] == [{"rank": 4}, {}, {"rank": 4}, {}]
 
 
 def test_finished_runs_are_not_repeated(todo, means, calls, tmp_path):
@@ -45,8 +60,8 @@ def test_finished_runs_are_not_repeated(todo, means, calls, tmp_path):
     assert said[-1] == f"[2/2] {todo[3].out}: finished"
 
 
-def test_a_run_that_fails_does_not_stop_the_others(todo, data, means, calls, tmp_path):
-    bad = works([Cell(method="finetune-isolated-atoms", subset=1.0, seed=0)], data.directory, tmp_path, {})
+def test_a_run_that_fails_does_not_stop_the_others(todo, means, calls, tmp_path):
+    bad = [replace(todo[0], method="finetune-isolated-atoms", out=f"{tmp_path}/bad")]
     failed = carry_out([*bad, *todo[:1]], means(), tmp_path)
     assert failed == {bad[0].out: "DataError: finetune-isolated-atoms needs the energies of atoms"}
     assert len(calls()) == 2

@@ -148,3 +148,66 @@ def test_a_single_material_gives_no_interval():
 
 def test_infinity_is_null():
     assert (finite(float("inf")), finite(float("nan")), finite(1.5)) == (None, None, 1.5)
+
+
+def test_the_order_of_runs_is_irrelevant(three_seeds):
+    forwards, backwards = made(three_seeds, spread=0.5), made(dict(reversed(three_seeds.items())), spread=0.5)
+    first, second = table(forwards), table(backwards)
+    for key, entry in first.items():
+        assert entry.mean == pytest.approx(second[key].mean)
+        assert entry.values == pytest.approx(second[key].values)
+
+
+def test_errors_scale_with_their_unit_and_ratios_do_not(three_seeds):
+    scaled = {key: 1000 * value for key, value in three_seeds.items()}
+    small, large = table(made(three_seeds, spread=0.5)), table(made(scaled, spread=500.0))
+    for key, entry in small.items():
+        assert large[key].mean == pytest.approx([1000 * number for number in entry.mean])
+        assert large[key].seed_sd == pytest.approx(1000 * entry.seed_sd)
+        if entry.ratio is not None:
+            assert large[key].ratio == pytest.approx(entry.ratio)
+
+
+def test_an_equal_method_has_an_index_around_one():
+    values = {(name, 1.0, k): 2.0 + 0.1 * k for name in ("scratch", "lora") for k in range(3)}
+    ratio = table(made(values, spread=0.5))["lora", 1.0, "energy"].ratio
+    assert ratio.value == pytest.approx(1.0)
+    assert ratio.low < 1 < ratio.high
+
+
+@pytest.mark.parametrize("n_seeds", [2, 3, 5])
+def test_the_interval_over_seeds_has_the_spread_of_their_mean(n_seeds):
+    stream = np.random.default_rng(n_seeds)
+    values = {("scratch", 1.0, k): float(2 + 0.1 * stream.standard_normal()) for k in range(n_seeds)}
+    measured = made(values)
+    plan = Plan(
+        kind="methods",
+        dataset="d",
+        fingerprint="f",
+        methods=("scratch",),
+        subsets=(1.0,),
+        seeds=(0,),
+        fit_from=1,
+        config={},
+    )
+    [curve] = curves(plan, measured).values()
+    expected = np.std(list(values.values()), ddof=1) / np.sqrt(n_seeds)
+    assert curve.draws.std() == pytest.approx(expected, rel=0.1)
+
+
+def test_intervals_hold_the_truth_about_as_often_as_they_say():
+    """Forty studies of a method whose true error is 2, materials and seeds drawn anew."""
+    stream, held = np.random.default_rng(0), 0
+    for _ in range(40):
+        base = stream.exponential(2.0, N_MATERIALS)
+        cells = {
+            Cell(method="scratch", subset=1.0, seed=k): np.stack(
+                [base * (1 + 0.05 * stream.standard_normal()), np.ones(N_MATERIALS)], axis=1
+            )
+            for k in range(3)
+        }
+        sums = {name: cells if name == "energy" else {} for name in ("energy", "forces", "stress", "magmoms")}
+        names = [f"m{i:02d}" for i in range(N_MATERIALS)]
+        entry = table(Measured(materials=names, sums=sums, n_frames=1, left_out=[]))["scratch", 1.0, "energy"]
+        held += entry.mean.low <= 2.0 <= entry.mean.high
+    assert 33 <= held <= 40

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 
 import pytest
 
@@ -36,3 +37,35 @@ def test_a_curve_has_a_row_per_size_and_seed(study):
     assert list(found[0]) == ["n_pairs", "scratch", "finetune-refit-refs", "finetune-frozen-refs"]
     assert [int(row["n_pairs"]) for row in found] == sorted(2 * list(study.n_pairs.values()))
     assert all(cell for row in found for cell in row.values())
+
+
+def test_a_run_that_is_missing_leaves_a_hole(study):
+    kept = [
+        replace(entry, values={0: entry.values[0]}) if entry.method == "scratch" else entry for entry in study.entries
+    ]
+    found = rows(curve_csv(replace(study, entries=kept), "energy"))
+    holes = [row for row in found if row["scratch"] == ""]
+    assert len(holes) == len(study.n_pairs)
+    assert all(row["finetune-refit-refs"] for row in holes)
+
+
+def test_numbers_are_written_in_full(study):
+    entry = study.entries[0]
+    line = rows(summary_csv(study))[0]
+    assert float(line["mean"]) == entry.mean.value
+    assert float(line["ci_low"]) == entry.mean.low
+    assert float(line["seed_sd"]) == entry.seed_sd
+
+
+def test_a_study_without_lines_has_a_header_at_most(study):
+    empty = replace(study, entries=[])
+    assert rows(runs_csv(empty)) == []
+    assert rows(summary_csv(empty)) == []
+
+
+def test_the_mean_of_the_runs_is_the_mean_of_the_summary(study):
+    runs = rows(runs_csv(study))
+    for line in rows(summary_csv(study)):
+        key = ("method", "subset", "quantity")
+        values = [float(run["error"]) for run in runs if all(run[name] == line[name] for name in key)]
+        assert sum(values) / len(values) == pytest.approx(float(line["mean"]))

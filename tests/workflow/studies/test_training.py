@@ -5,11 +5,12 @@ import pytest
 from xferbench.errors import UsageError
 from xferbench.transfer import TrainConfig
 from xferbench.workflow.studies.plan import Cell
-from xferbench.workflow.studies.running import Work, works
+from xferbench.workflow.studies.running import Work
 from xferbench.workflow.studies.training import (
     config_of,
     evaluation_of,
     log_of,
+    method_options,
     parted,
     predictions_of,
     settings,
@@ -37,8 +38,8 @@ def test_what_decides_the_result_is_parted_from_how_it_is_carried_out():
 
 
 def test_what_a_run_left_is_read_through_its_cell(data, fake, tmp_path):
-    [work] = works([CELL], data.directory, tmp_path, {})
-    fake.train(work)
+    out, config = str(tmp_path / CELL.name), {"subset": 1.0, "seed": 0}
+    fake.train(Work(method="scratch", dataset=str(data.directory), out=out, config=config))
     records = predictions_of(tmp_path)(CELL)
     assert records.keys() == {frame.frame_id for frame in data.frames("r2scan", "test")}
     assert [row["step"] for row in log_of(tmp_path, CELL)] == [0, 2, 4, 6, 8]
@@ -50,3 +51,14 @@ def test_a_work_is_plain_values_that_travel():
 
     work = Work(method="scratch", dataset="d", out="o", config={"epochs": 1})
     assert pickle.loads(pickle.dumps(work)) == work  # noqa: S301 - our own bytes
+
+
+def test_options_of_methods_are_typed_with_their_name():
+    found = method_options(["lora:rank=4", "lora:alpha=0.5", "finetune-isolated-atoms:atoms=free.csv"])
+    assert found == {"lora": {"rank": 4, "alpha": 0.5}, "finetune-isolated-atoms": {"atoms": "free.csv"}}
+
+
+@pytest.mark.parametrize(("text", "message"), [("rank=4", "write METHOD:KEY=VALUE"), ("lora:rank", "is not key=value")])
+def test_options_without_a_method_or_a_value_are_refused(text, message):
+    with pytest.raises(UsageError, match=message):
+        method_options([text])

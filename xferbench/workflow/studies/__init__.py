@@ -37,7 +37,14 @@ from xferbench.workflow.studies.plan import PLAN, Plan, settle
 from xferbench.workflow.studies.report import render_report
 from xferbench.workflow.studies.running import FINISHED, Means, carry_out, works
 from xferbench.workflow.studies.tables import curve_csv, runs_csv, summary_csv
-from xferbench.workflow.studies.training import evaluation_of, log_of, parted, predictions_of, settings
+from xferbench.workflow.studies.training import (
+    evaluation_of,
+    log_of,
+    method_options,
+    parted,
+    predictions_of,
+    settings,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,7 +52,7 @@ if TYPE_CHECKING:
 
     from xferbench.dataset import Dataset
 
-__all__ = ["Grid", "Means", "Plan", "Study", "StudyReport", "conduct", "settings"]
+__all__ = ["Grid", "Means", "Plan", "Study", "StudyReport", "conduct", "method_options", "settings"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +66,7 @@ class Grid:
         n_seeds: Training seeds, from 0.
         fit_from: Smallest number of training pairs that power laws are fitted to.
         config: Settings of training as plain values, those of ``transfer.TrainConfig``.
+        options: Method -> settings of its own.
     """
 
     kind: Literal["methods", "scaling"]
@@ -67,6 +75,7 @@ class Grid:
     n_seeds: int = 3
     fit_from: int = 1
     config: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,10 +123,11 @@ def conduct(
         seeds=tuple(range(grid.n_seeds)),
         fit_from=grid.fit_from,
         config=recipe,
+        options=grid.options,
     )
     with lock(out / PLAN):
         plan = settle(plan, out)
-        todo = works(plan.cells(), data.directory, out, {**recipe, **runtime})
+        todo = works(plan, data.directory, out, runtime)
         failed = carry_out(todo, means, out / "jobs")
         found = look(plan, data, out, {Path(name).relative_to(out).as_posix(): why for name, why in failed.items()})
         return StudyReport(study=found, text=render_report(found), written=write(found, out))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping  # noqa: TC003 - schema.parse reads the annotations
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any, Literal
 
 from xferbench.errors import UsageError
+from xferbench.registry import check_name
 from xferbench.schema import parse
 from xferbench.storage import read_json, write_json
 
@@ -32,7 +33,7 @@ class Cell:
     @property
     def name(self) -> str:
         """Path of the run below the study's directory."""
-        return f"{RUNS}/{self.method}/subset-{self.subset:g}/seed-{self.seed}"
+        return f"{RUNS}/{self.method}/subset-{self.subset:.12g}/seed-{self.seed}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,7 @@ class Plan:
         seeds: Training seeds.
         fit_from: Smallest number of training pairs that power laws are fitted to; declared before anything is seen.
         config: What all runs share: settings of training, without method, subset and seed.
+        options: Method -> settings of its own, beyond those that all share.
     """
 
     kind: Literal["methods", "scaling"]
@@ -58,12 +60,15 @@ class Plan:
     seeds: tuple[int, ...]
     fit_from: int
     config: Mapping[str, Any]
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("methods", "subsets", "seeds"):
             values = getattr(self, name)
             if not values or len(set(values)) < len(values):
                 raise UsageError(f"a study needs {name}, each once, not {', '.join(map(str, values)) or 'none'}")
+        for method in self.options:
+            check_name("method of this study", method, self.methods)
         wrong = [f"{size:g}" for size in self.subsets if not 0 < size <= 1]
         if wrong:
             raise UsageError(
@@ -79,7 +84,7 @@ class Plan:
         """Plain values; ``read_plan`` undoes it."""
         lists = {name: list(getattr(self, name)) for name in ("methods", "subsets", "seeds")}
         keep = {name: getattr(self, name) for name in ("kind", "dataset", "fingerprint", "fit_from")}
-        return {**keep, **lists, "config": dict(self.config)}
+        return {**keep, **lists, "config": dict(self.config), "options": dict(self.options)}
 
 
 def read_plan(out: Path) -> Plan | None:
@@ -118,6 +123,7 @@ def _grown(old: Plan, new: Plan, out: Path) -> Plan:
         methods=tuple(dict.fromkeys(old.methods + new.methods)),
         subsets=tuple(sorted({*old.subsets, *new.subsets})),
         seeds=tuple(sorted({*old.seeds, *new.seeds})),
+        options={**old.options, **new.options},
     )
 
 
@@ -126,6 +132,9 @@ def _differences(old: Plan, new: Plan) -> Iterator[str]:
         before, now = getattr(old, name), getattr(new, name)
         if before != now:
             yield f"{name} {before}, not {now}"
+    for method in set(old.methods) & set(new.methods):
+        if old.options.get(method) != new.options.get(method):
+            yield f"options of {method} {old.options.get(method)}, not {new.options.get(method)}"
     for key in sorted(old.config.keys() | new.config.keys()):
         before, now = old.config.get(key), new.config.get(key)
         if before != now:

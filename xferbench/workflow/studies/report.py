@@ -57,6 +57,8 @@ def facts(study: Study) -> list[str]:
     ]
     if study.failed:
         lines.append("Failed: " + "; ".join(f"`{name}` ({plain(why)})" for name, why in study.failed.items()) + ".")
+    if study.scaling is not None and study.scaling.unfitted:
+        lines.append(f"Not fitted: {'; '.join(study.scaling.unfitted)}.")
     if study.open_runs:
         lines.append(f"{len(study.open_runs)} runs are not finished; the same command goes on with them.")
     return lines

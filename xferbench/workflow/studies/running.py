@@ -19,9 +19,9 @@ from xferbench.errors import CheckFailedError, MissingExtraError, UsageError, Xf
 from xferbench.workflow.evaluation import silent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from xferbench.workflow.studies.plan import Cell
+    from xferbench.workflow.studies.plan import Plan
 
     Say = Callable[[str], None]
 
@@ -70,16 +70,29 @@ class Means:
     say: Say = silent
 
 
-def works(cells: Iterable[Cell], dataset: Path, out: Path, config: Mapping[str, Any]) -> list[Work]:
-    """What has to be done for each cell."""
+def works(plan: Plan, dataset: Path, out: Path, runtime: Mapping[str, Any]) -> list[Work]:
+    """What has to be done for each run of a plan.
+
+    Args:
+        plan: Of the study.
+        dataset: Directory of the data set.
+        out: Of the study.
+        runtime: Settings of training that say how runs are carried out.
+    """
+    shared = {**plan.config, **runtime}
     return [
         Work(
             method=cell.method,
             dataset=str(dataset),
             out=str(out / cell.name),
-            config={**config, "subset": cell.subset, "seed": cell.seed},
+            config={
+                **shared,
+                "subset": cell.subset,
+                "seed": cell.seed,
+                "options": {**shared.get("options", {}), **plan.options.get(cell.method, {})},
+            },
         )
-        for cell in cells
+        for cell in plan.cells()
     ]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xferbench.dataset import Dataset
+from xferbench.errors import UsageError
 from xferbench.schema import parse
 
 if TYPE_CHECKING:
@@ -49,6 +50,21 @@ def settings(preset: str, **options: Any) -> dict[str, Any]:  # noqa: ANN401 - t
     from xferbench.transfer.config import make_config, plain
 
     return plain(make_config(preset, **options))
+
+
+def method_options(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Settings of single methods, from ``method:key=value``.
+
+    Raises:
+        UsageError: A text is not like that.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        method, colon, setting = text.partition(":")
+        if not colon:
+            raise UsageError(f"--option {text!r}: write METHOD:KEY=VALUE, such as lora:rank=4")
+        found.setdefault(method, {}).update(settings("paper", settings=(f"options.{setting}",))["options"])
+    return found
 
 
 def parted(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
