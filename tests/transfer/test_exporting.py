@@ -86,7 +86,7 @@ def test_every_card_follows_the_schema_of_cards(method, runs, tmp_path):
     found = read_card(path)
     assert (found.base_model is None) == (method == "scratch")
     assert found.training_sets == (("synthetic",) if method == "scratch" else ("MPtrj", "synthetic"))
-    assert found.transfer is None or found.transfer.n_train == record["training"]["pairs"]
+    assert found.transfer is None or found.transfer.n_train == record["training"]["frames"]
     assert set(exporting.CARD_METHODS) <= set(METHODS)
 
 

@@ -18,7 +18,7 @@ import torch
 from xferbench.dataset import build
 from xferbench.errors import DataError, StorageError, UnknownNameError, UsageError
 from xferbench.models.chgnet.checkpoint import load_network
-from xferbench.records import Geometry, Prediction, SplitRule
+from xferbench.records import Functional, Geometry, Prediction, SplitRule
 from xferbench.registry import METHODS
 from xferbench.storage import lock
 from xferbench.transfer import open_run, samples, state, train
@@ -388,3 +388,45 @@ def test_a_record_is_flattened_to_dotted_keys():
 
 def test_json_has_null_where_nothing_is_labelled():
     assert _without_nan({"a": {"b": math.nan, "c": 1.0}, "d": [2]}) == {"a": {"b": None, "c": 1.0}, "d": [2]}
+
+
+@pytest.fixture
+def relaxed(synthetic_source, tmp_path):
+    """One pair per material, and every r2SCAN frame for training."""
+    pairs = [frame for frame in synthetic_source.frames if "-0-" in frame.frame_id]
+    every = [replace(f, pair_id="") for f in synthetic_source.frames if f.functional is Functional.R2SCAN]
+    rule = SplitRule(salt="training", fractions=(0.5, 0.25, 0.25), group="formula")
+    source = replace(synthetic_source, split=rule, geometry=Geometry.SAME_MATERIAL, frames=[*pairs, *every])
+    return build(source, tmp_path / "relaxed")
+
+
+def test_all_frames_for_training_are_learned_from_and_fitted(relaxed, job):
+    pairs, frames = relaxed.frames("r2scan", "train"), relaxed.frames("r2scan-frames", "train")
+    assert len(frames) > len(pairs)
+    whole = job("head-only", relaxed)
+    assert [sample.frame_id for sample in whole.samples()[0]] == [frame.frame_id for frame in frames]
+    assert whole.student.references.n_frames == len(frames)
+    assert whole.record()["training"]["frames"] == len(frames)
+    few = job("head-only", relaxed, frames="pairs")
+    assert [sample.frame_id for sample in few.samples()[0]] == [frame.frame_id for frame in pairs]
+    assert few.student.references.n_frames == len(pairs)
+
+
+def test_subsets_of_frames_are_of_the_same_materials_as_those_of_pairs(relaxed, job):
+    part = job("head-only", relaxed, subset=0.7, reference_data="train")
+    materials = {pair.material_id for pair in part.pairs}
+    assert {frame.material_id for frame in part.frames} == materials
+    assert part.student.references.n_frames == len(relaxed.frames("r2scan-frames", "train"))
+
+
+def test_a_run_on_all_frames_ends(relaxed, tiny, tmp_path):
+    run = train("delta", relaxed, tmp_path / "run", tiny(epochs=1))
+    assert run.evaluation["train"]["n_frames"] == len(relaxed.frames("r2scan", "train"))
+
+
+def test_data_without_pairs_are_refused(synthetic_source, tiny, tmp_path):
+    alone = [replace(f, pair_id="") for f in synthetic_source.frames if f.functional is Functional.R2SCAN]
+    data = build(replace(synthetic_source, geometry=Geometry.UNPAIRED, frames=alone), tmp_path / "alone")
+    with pytest.raises(DataError, match="no GGA partners"):
+        train("head-only", data, tmp_path / "run", tiny())
+    assert not (tmp_path / "run").exists()

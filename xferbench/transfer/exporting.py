@@ -173,14 +173,14 @@ def card(record: dict[str, Any], n_parameters: int) -> str:
     lines += ["", "[license]", 'code = "MIT"', 'checkpoint = "as its starting weights and training data"']
     if start is not None:
         word = CARD_METHODS.get(method, "other")
-        lines += ["", "[transfer]", f"method = {json.dumps(word)}", f"n_train = {record['training']['pairs']}"]
+        lines += ["", "[transfer]", f"method = {json.dumps(word)}", f"n_train = {record['training']['frames']}"]
     return "\n".join(lines) + "\n"
 
 
 def _notes(record: dict[str, Any]) -> str:
     references = record["references"]
     return (
-        f"Trained with the method {record['method']}, seed {record['config']['seed']}, on {record['training']['pairs']} pairs "
+        f"Trained with the method {record['method']}, seed {record['config']['seed']}, on {record['training']['frames']} frames "
         f"of {record['training']['materials']} materials of {record['dataset']['name']} {record['dataset']['version']}. "
         f"References: {references['how']}. Magnetic moments are absolute values."
     )
