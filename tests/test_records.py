@@ -46,7 +46,9 @@ class TestFrame:
         frame = replace(make_pairs()[-1].r2scan, positions=np.empty((0, 3)), cell=np.zeros((3, 3)))
         assert not frame.has_structure
         assert frame.n_atoms > 0
-        with pytest.raises(DataError, match=f"frame {frame.frame_id} has an energy and no structure; use a data set with"):
+        with pytest.raises(
+            DataError, match=f"frame {frame.frame_id} has an energy and no structure; use a data set with"
+        ):
             frame.atoms()
 
     def test_atoms_are_the_bare_structure(self, make_pairs):
