@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from xferbench import dataset as datasets
-from xferbench.dataset import sharding
+from xferbench.dataset import pair_flags, sharding
 from xferbench.errors import UnknownNameError, UsageError
 from xferbench.hygiene import DUPLICATE_GEOMETRY, FLAGS, UNCLEAN, duplicates, flags
 from xferbench.records import SPLITS, Functional
@@ -42,7 +42,7 @@ def test_flags_are_those_of_each_pair_in_the_order_of_the_rows(peculiar):
     pairs = peculiar.pairs()
     same = duplicates(pairs)
     wanted = {pair.pair_id: flags(pair) | ({DUPLICATE_GEOMETRY} if pair.pair_id in same else set()) for pair in pairs}
-    found = peculiar.flags()
+    found = pair_flags(peculiar)
     assert found == wanted
     assert list(found) == [pair.pair_id for pair in pairs]
     assert same == {"copy", "3-8-1"}
@@ -50,12 +50,12 @@ def test_flags_are_those_of_each_pair_in_the_order_of_the_rows(peculiar):
 
 def test_a_duplicate_in_another_split_is_one(peculiar):
     assert peculiar.splits["3-17"] != peculiar.splits["3-8"]
-    assert DUPLICATE_GEOMETRY in peculiar.flags("test")["copy"]
+    assert DUPLICATE_GEOMETRY in pair_flags(peculiar, "test")["copy"]
 
 
 def test_the_manifest_counts_what_is_told(peculiar):
     for split in SPLITS:
-        found = peculiar.flags(split)
+        found = pair_flags(peculiar, split)
         counts = Counter(flag for own in found.values() for flag in own)
         stated = peculiar.manifest["hygiene"][split]
         assert stated["flags"] == {flag: counts[flag] for flag in FLAGS}
@@ -65,7 +65,7 @@ def test_the_manifest_counts_what_is_told(peculiar):
 def test_the_manifest_of_mini_counts_what_is_told(cache):
     mini = datasets.Dataset.open(cache / "datasets" / "mini-1")
     for split in SPLITS:
-        counts = Counter(flag for own in mini.flags(split).values() for flag in own)
+        counts = Counter(flag for own in pair_flags(mini, split).values() for flag in own)
         assert mini.manifest["hygiene"][split]["flags"] == {flag: counts[flag] for flag in FLAGS}
     assert mini.manifest["hygiene"]["test"]["clean"] == 59
 
@@ -79,7 +79,7 @@ def test_the_card_has_every_flag(peculiar):
 
 def test_a_split_must_exist(peculiar):
     with pytest.raises(UnknownNameError):
-        peculiar.flags("best")
+        pair_flags(peculiar, "best")
 
 
 class TestSubset:

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from xferbench.dataset import Dataset
 from xferbench.errors import DataError, PredictionsError, UsageError
 from xferbench.records import Frame, Functional, Prediction, Predictions
+from xferbench.scoring import checking
 from xferbench.scoring.checking import NO_PREDICTION, Expected, check, expected_frames
 from xferbench.tasks import PairRule
 from xferbench.units import voigt_to_matrix
@@ -276,7 +276,7 @@ class TestExcluded:
 
     def test_a_task_that_excludes_everything_is_told(self, synthetic_task, synthetic_dataset, monkeypatch):
         flags = {pair.pair_id: frozenset({"corrected"}) for pair in synthetic_dataset.pairs("test")}
-        monkeypatch.setattr(Dataset, "flags", lambda _self, _split: flags)
+        monkeypatch.setattr(checking, "pair_flags", lambda _dataset, _split: flags)
         with pytest.raises(
             DataError, match="task synthetic-static@1 excludes all 15 pairs of 'test'; exclude fewer flags"
         ):

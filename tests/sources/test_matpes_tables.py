@@ -1,4 +1,4 @@
-"""Plain documents become tables that hold, to the last bit, what ``matpes.frame`` makes of them; all others are left to it."""
+"""Plain documents become tables that hold, to the last bit, what ``matpes_documents.frame`` makes of them; all others are left to it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xferbench.records import Drop, Frame
-from xferbench.sources import matpes, matpes_tables
+from xferbench.sources import matpes_documents, matpes_tables
 from xferbench.sources.documents import parsed
 from xferbench.sources.matpes_tables import Batch, read
 from xferbench.tables import FRAME_SCHEMA, frames_table
@@ -28,7 +28,7 @@ def encode(value):
 
 
 def judged(text):
-    return matpes.judged(parsed(text, "0", "file.json"), "file.json")
+    return matpes_documents.judged(parsed(text, "0", "file.json"), "file.json")
 
 
 def is_plain(value):

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from xferbench.dataset.building import build, prepare
 from xferbench.dataset.cache import cache_directory, is_offline, locate
+from xferbench.dataset.flagging import pair_flags
 from xferbench.dataset.integrity import check, verify
 from xferbench.dataset.opened import Dataset, summary
 
@@ -27,6 +28,7 @@ __all__ = [
     "check",
     "is_offline",
     "locate",
+    "pair_flags",
     "prepare",
     "summary",
     "verify",

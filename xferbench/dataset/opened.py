@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from xferbench.dataset.flagging import pair_flags
 from xferbench.dataset.layout import (
     CONFIGS,
     SHARD_SCHEMA,
@@ -133,15 +132,6 @@ class Dataset:
             UnknownNameError: No such split.
         """
         return list(self.iter_pairs(split))
-
-    def flags(self, split: str | None = None) -> dict[str, frozenset[str]]:
-        """Pair id -> flags of ``hygiene`` that it has, in the order of ``pairs``; the manifest states their counts.
-
-        Raises:
-            UnknownNameError: No such split.
-            DataError: There are no pairs.
-        """
-        return dict(pair_flags(self, split))
 
     def iter_subset(self, fraction: float) -> Iterator[Pair]:
         """The pairs of a nested part of the training materials; each smaller part lies inside every larger one.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xferbench import references
+from xferbench.dataset import pair_flags
 from xferbench.errors import DataError, PredictionsError, UsageError
 from xferbench.hygiene import HUBBARD_U
 from xferbench.records import Functional, Prediction
@@ -115,7 +116,7 @@ def excluded_pairs(task: Task, dataset: Dataset) -> dict[str, frozenset[str]]:
     unwanted = frozenset(task.pairs.exclude)
     if not unwanted:
         return {}
-    flags = dataset.flags(task.split)
+    flags = pair_flags(dataset, task.split)
     return {pair_id: found & unwanted for pair_id, found in flags.items() if found & unwanted}
 
 

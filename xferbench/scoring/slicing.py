@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from xferbench.dataset import pair_flags
 from xferbench.hygiene import MISSING
 from xferbench.records import Functional
 from xferbench.results import SliceEntry
@@ -144,7 +145,7 @@ def _measured(
 def _flagged(task: Task, dataset: Dataset, test: Joined) -> dict[str, list[int]]:
     """``flag:<name>`` -> frames whose pair has the flag. Missing labels are counted by each metric itself."""
     found: dict[str, list[int]] = {}
-    flags = dataset.flags(task.split)
+    flags = pair_flags(dataset, task.split)
     for i, frame in enumerate(test.frames):
         for flag in sorted(flags[frame.pair_id] - set(MISSING.values())):
             found.setdefault(f"flag:{flag}", []).append(i)

@@ -1,6 +1,6 @@
 """Plain MatPES documents -> tables, many at a time.
 
-``matpes.frame`` alone decides what becomes of a document, and takes a tenth of a millisecond for it. Here documents are
+``matpes_documents.frame`` alone decides what becomes of a document, and takes a tenth of a millisecond for it. Here documents are
 recognised that it would certainly accept, by typed decoding and a few vector operations, and give the same bytes as there
 (tests hold this module to that). Every other one is left to it. So what is odd costs time and nothing else.
 
@@ -23,7 +23,7 @@ import msgspec
 import numpy as np
 import orjson
 
-from xferbench.sources import matpes
+from xferbench.sources import matpes_documents
 from xferbench.sources.documents import parsed, texts
 from xferbench.sources.reading import MAX_ATOMS, SAME_PLACE
 from xferbench.tables import flat_table
@@ -130,7 +130,7 @@ def _finished(batch: Batch, path: Path) -> Iterator[Frame | Drop | pa.Table]:
     if table.num_rows:
         yield table
     for key, text in others:
-        yield matpes.judged(parsed(text, key, path), path)
+        yield matpes_documents.judged(parsed(text, key, path), path)
 
 
 class Batch:
@@ -199,7 +199,7 @@ def _decoded(text: bytes) -> tuple[_Document, _Plain] | None:
 
 def _plain(document: _Document) -> _Plain | None:
     """What is not a number, if it is as in nearly all documents."""
-    functional = matpes.FUNCTIONALS.get(document.functional.lower())
+    functional = matpes_documents.FUNCTIONALS.get(document.functional.lower())
     history = orjson.loads(bytes(document.provenance))
     if functional is None or not document.matpes_id or not (history is None or isinstance(history, dict)):
         return None
@@ -270,14 +270,14 @@ def _positions(flat: dict[str, NDArray[Any]]) -> Floats:
 
 
 def _certain(flat: dict[str, NDArray[Any]], positions: Floats) -> Mask:
-    """Which documents ``matpes.frame`` accepts beyond doubt. What is not stated is NaN, and no comparison is true of that."""
+    """Which documents ``matpes_documents.frame`` accepts beyond doubt. What is not stated is NaN, and no comparison is true of that."""
     n = flat["n"]
     doubtful = (flat["numbers"] == 0) | (flat["occupancies"] != 1) | (np.abs(flat["moments"]) >= LARGEST)
     for name in ("fractional", "forces", "stated"):
         doubtful |= (np.abs(flat[name]) >= LARGEST).any(axis=1)
     doubtful |= (np.abs(flat["stated"] - positions) > SAME_PLACE / 2).any(axis=1)
     lengths = np.sqrt((flat["forces"] * flat["forces"]).sum(axis=1))
-    doubtful |= np.abs(lengths - flat["lengths"]) > matpes.TOLERANCE / 2
+    doubtful |= np.abs(lengths - flat["lengths"]) > matpes_documents.TOLERANCE / 2
     row_of_atom = np.repeat(np.arange(len(n)), n)
     certain: Mask = np.bincount(row_of_atom[doubtful], minlength=len(n)) == 0
     moments = np.bincount(row_of_atom[~np.isnan(flat["moments"])], minlength=len(n))
@@ -285,7 +285,7 @@ def _certain(flat: dict[str, NDArray[Any]], positions: Floats) -> Mask:
     for name in ("energies", "per_atom", "gaps"):
         certain &= ~(np.abs(flat[name]) >= LARGEST)
     certain &= (np.abs(flat["stress"]) < LARGEST).all(axis=1) & (np.abs(flat["cells"]) < LARGEST).all(axis=(1, 2))
-    certain &= ~(np.abs(flat["energies"] / n - flat["per_atom"]) > matpes.TOLERANCE / 2)
+    certain &= ~(np.abs(flat["energies"] / n - flat["per_atom"]) > matpes_documents.TOLERANCE / 2)
     return certain
 
 
