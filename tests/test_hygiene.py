@@ -52,6 +52,7 @@ def test_a_clean_pair_has_no_flag(pair):
     [
         ({"functional": Functional.PBE_U}, hygiene.HUBBARD_U),
         ({"correction": -0.7}, hygiene.CORRECTED),
+        ({"provenance": {"column": "e", "corrected": True}}, hygiene.CORRECTED),
         ({"forces": np.array([[6.0, 8.1, 0.0], [0.0, 0.0, 0.0]])}, hygiene.FAR_FROM_EQUILIBRIUM),
         ({"forces": None}, "missing_forces"),
         ({"stress": None}, "missing_stress"),
@@ -69,6 +70,7 @@ def test_a_flag_needs_one_side_only(pair, side, fields, flag):
     "fields",
     [
         {"correction": 0.0},
+        {"provenance": {"corrected": False}},
         {"forces": np.array([[6.0, 7.9, 0.0], [0.0, 0.0, 0.0]])},
         {"magmoms": np.array([1.4, -1.0])},
         {"magmoms": np.array([-1.0, 1.0])},

@@ -9,6 +9,7 @@ Flags are told of whole tables at once, in a few vector operations: a pair costs
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -42,7 +43,7 @@ MISSING = {name: f"missing_{name}" for name in PROPERTIES if name != "energy"}
 
 FLAGS = {
     HUBBARD_U: "a Hubbard U on one side",
-    CORRECTED: "the source states an empirical correction other than zero, which is not part of the energy",
+    CORRECTED: "an empirical correction other than zero is stated, or is part of the energy",
     MOMENTS_DIFFER: "the size of an atom's moment differs by more than the threshold",
     SPIN_FLIP: "two atoms are parallel on one side and antiparallel on the other, both with sizeable moments",
     FAR_FROM_EQUILIBRIUM: "a force above the threshold on one side",
@@ -59,6 +60,9 @@ GRIDS = (0.0, 0.39)
 """Offsets, in steps, of the grids that coordinates are rounded to. Two structures that a rounding edge of one grid keeps
 apart are rarely on an edge of the other as well; on the second one no simple fraction of a lattice vector is on an edge."""
 
+
+IN_ENERGY = json.dumps({"corrected": True})[1:-1]
+"""What the provenance of a frame has whose energy holds a correction, as ``frames_table`` writes it."""
 
 STRUCTURE = ("numbers", "positions", "cell", "pbc")
 """Columns of a table."""
@@ -243,7 +247,9 @@ def _is_hubbard(table: pa.Table) -> Mask:
 
 
 def _is_corrected(table: pa.Table) -> Mask:
-    found: Mask = pc.fill_null(pc.not_equal(table["correction"], 0.0), False).to_numpy().astype(bool)
+    """A correction beside the energy, or one in it that the source does not state apart."""
+    stated = pc.fill_null(pc.not_equal(table["correction"], 0.0), False)
+    found: Mask = pc.or_(stated, pc.match_substring(table["provenance"], IN_ENERGY)).to_numpy().astype(bool)
     return found
 
 

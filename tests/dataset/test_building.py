@@ -161,7 +161,9 @@ class TestBuild:
 
     def test_a_source_without_pairs_says_why(self, synthetic_source, tmp_path):
         gga = [frame for frame in synthetic_source.frames if frame.functional is Functional.PBE]
-        with pytest.raises(DataError, match=r"no pairs in train and test: 0 pairs .*left out: {'no_partner': 42}"):
+        first = min(gga, key=lambda frame: frame.pair_id)
+        said = rf"no pairs: all was left out \({{'no_partner': 42}}\), such as '{first.pair_id}': no_partner, only {first.frame_id}"
+        with pytest.raises(DataError, match=said):
             build(replace(synthetic_source, frames=gga), tmp_path / "d")
 
     def test_an_empty_val_is_allowed(self, synthetic_dataset):

@@ -12,6 +12,7 @@ from xferbench.errors import DataError
 from xferbench.references import SCHEMES, compare
 from xferbench.references.comparing import errors
 from xferbench.references.elemental import Offsets
+from xferbench.references.labels import Labels
 from xferbench.references.schemes import Calibration, Fitted
 from xferbench.statistics import ClusterBootstrap
 
@@ -150,6 +151,23 @@ class TestShifts:
         assert shift.value is not None
         assert shift.error is shift.low is shift.high is None
         assert 0 < shift.n_resamples < 30  # in the others the one material was not drawn
+
+    def test_where_one_material_alone_tells_the_shift_rounding_is_no_error(self):
+        # H is pure in one material, and mixed only with Cl, which occurs nowhere else: H follows from the first alone
+        fractions = np.array([[1, 0, 0, 0, 0]] * 2 + [[0.5, 0, 0, 0, 0.5]] * 2 + [[0, 1, 0, 0, 0]] * 2, dtype=float)
+        gap = np.array([-0.7562653735817637] * 2 + [-4.3, -4.4, -0.5, -0.6])
+        labels = Labels(
+            elements=(1, 3, 8, 11, 17),
+            fractions=fractions,
+            n_atoms=np.full(6, 2),
+            materials=("a", "a", "b", "c", "d", "e"),
+            source=np.zeros(6),
+            target=gap,
+        )
+        shifts = outcome(compare(labels, labels, schemes=["paired"], n_resamples=100), "paired").shifts
+        assert shifts["H"].value == pytest.approx(-0.7562653735817637)
+        assert shifts["H"].error is None
+        assert shifts["Li"].error > 0.01
 
     def test_an_element_without_data_has_no_value(self, split):
         calibration, test = split

@@ -6,6 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import pdist
+from scipy.stats import kendalltau
+from sklearn.metrics import accuracy_score
 
 from xferbench.metrics import METRICS
 from xferbench.records import Frame, Functional, Geometry, Pair, Prediction
@@ -115,6 +118,42 @@ class TestGround:
     def test_lowest_labels_that_are_equal_are_all_right(self):
         twins = joined((THREE[0][0], -6.0), (replace(THREE[0][0], frame_id="twin"), -6.5))
         assert value("polymorph_top1", ground_rows(twins)) == 1.0
+
+
+class TestOracles:
+    """Ten compositions of two to six frames with random energies."""
+
+    @pytest.fixture
+    def many(self):
+        rng = np.random.default_rng(0)
+        return {
+            n: [(frame(f"{n}-{i}", (LI,) * n + (OX,), *e), p) for i, (e, p) in enumerate(self._energies(rng, n))]
+            for n in range(1, 11)
+        }
+
+    @staticmethod
+    def _energies(rng, n):
+        return [((float(label),), float(label + error)) for label, error in rng.normal(size=(2 + n % 5, 2))]
+
+    def test_the_fraction_of_ground_states_is_scikit_learns_accuracy(self, many):
+        labels = [np.argmin([item.energy for item, _ in group]) for group in many.values()]
+        found = [np.argmin([energy for _, energy in group]) for group in many.values()]
+        rows = ground_rows(joined(*(item for group in many.values() for item in group)))
+        assert 0 < accuracy_score(labels, found) < 1
+        assert value("polymorph_top1", rows) == pytest.approx(accuracy_score(labels, found))
+
+    def test_ranking_is_the_mean_of_scipys_kendall_over_compositions(self, many):
+        taus = [kendalltau([i.energy for i, _ in group], [e for _, e in group]).statistic for group in many.values()]
+        rows = difference_rows(joined(*(item for group in many.values() for item in group)))
+        assert value("polymorph_kendall", rows) == pytest.approx(np.mean(taus))
+
+    def test_differences_are_those_of_scipys_distances(self, many):
+        errors = [
+            pdist(np.array([[(e - i.energy) / i.n_atoms] for i, e in group]), "cityblock").mean()
+            for group in many.values()
+        ]
+        rows = difference_rows(joined(*(item for group in many.values() for item in group)))
+        assert value("energy_difference_mae", rows) == pytest.approx(np.mean(errors))
 
 
 def pair(gga: np.ndarray, r2scan: np.ndarray, geometry=Geometry.SAME_GEOMETRY) -> Pair:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import doctest
+
 import numpy as np
 import pytest
 
 from xferbench.metrics import sample
 from xferbench.records import Functional
 from xferbench.results import Corrections, Identity, IdentityEntry
+from xferbench.scoring import suspicions
 from xferbench.scoring.rows import Rows
 from xferbench.scoring.suspicions import (
     ENERGY_FACTORS,
+    FOLLOWED,
     FORCE_FACTORS,
     STRESS_FACTORS,
     correction_suspicion,
+    followed_in_squares,
     identity_suspicion,
     robust_slope,
     slope_suspicion,
@@ -70,6 +75,46 @@ class TestSlopes:
         prediction[:20] = 1e6
         slope, _ = robust_slope(prediction.ravel(), LABEL.ravel())
         assert slope == pytest.approx(-0.9, rel=0.1)
+
+
+class TestSmallLabelsThatAreShifted:
+    """Stresses of a GGA model against r2SCAN labels: the few large ones follow, the many small ones are shifted."""
+
+    LABEL = np.concatenate([10 * RNG.normal(size=(20, 3)), 0.3 * RNG.normal(size=(180, 3))])
+    PREDICTION = 0.8 * LABEL - 1.0
+
+    def test_absolute_values_alone_would_see_no_line(self):
+        slope, followed = robust_slope(self.PREDICTION.ravel(), self.LABEL.ravel())
+        assert followed < FOLLOWED < followed_in_squares(self.PREDICTION.ravel(), self.LABEL.ravel(), slope)
+
+    @pytest.mark.parametrize("cause", list(STRESS_FACTORS)[1:])
+    def test_every_mistake_is_named_all_the_same(self, cause):
+        broken = sample(STRESS_FACTORS[cause] * self.PREDICTION, self.LABEL)
+        assert slope_suspicion("stress", broken, STRESS_FACTORS).endswith(f"it looks as if {cause}")
+
+    def test_the_unbroken_predictions_are_no_suspicion(self):
+        assert slope_suspicion("stress", sample(self.PREDICTION, self.LABEL), STRESS_FACTORS) is None
+
+
+class TestFollowedInSquares:
+    def test_it_is_what_the_least_squares_line_of_numpy_leaves(self):
+        prediction, label = RNG.normal(size=51), RNG.normal(size=51)
+        (slope,), (rest,), *_ = np.linalg.lstsq(label[:, None], prediction, rcond=None)
+        expected = 1 - np.sqrt(rest) / np.linalg.norm(prediction)
+        assert followed_in_squares(prediction, label, slope) == pytest.approx(expected)
+
+    def test_a_line_of_the_other_sign_is_none(self):
+        assert followed_in_squares(LABEL.ravel(), LABEL.ravel(), -1.0) == 0.0
+        assert followed_in_squares(LABEL.ravel(), LABEL.ravel(), 1.0) == pytest.approx(1.0)
+
+    def test_it_has_no_unit(self):
+        prediction = (LABEL + 0.5).ravel()
+        once = followed_in_squares(prediction, LABEL.ravel(), 1.0)
+        assert followed_in_squares(1e90 * prediction, LABEL.ravel(), 1.0) == pytest.approx(once)
+
+
+def test_examples_in_docstrings_are_true():
+    assert doctest.testmod(suspicions, extraglobs={"np": np}) == (0, 2)
 
 
 def test_the_robust_slope_has_the_least_absolute_error():

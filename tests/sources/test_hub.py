@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -35,13 +40,11 @@ class HubHandler(BaseHTTPRequestHandler):
     def do_GET(self):
         path = self.path.partition("?")[0]
         self.server.seen.append(path)
-        prefix = f"/datasets/owner/pairs/resolve/{COMMIT}/"
-        name = path.partition(prefix)[2]
+        name = re.sub(rf".*/datasets/owner/pairs/resolve/({COMMIT}|main)/", "", path)
         if "/api/datasets/owner/pairs/tree/" in path:
-            files = self.server.files.items()
-            self.answer(
-                json.dumps([{"type": "file", "path": n, "size": len(b), "oid": "0" * 40} for n, b in files]).encode()
-            )
+            folder = unquote(path.partition(COMMIT)[2]).strip("/")
+            names = [name for name in self.server.files if name.startswith(folder)]
+            self.list(names, {parent.as_posix() for name in names for parent in Path(name).parents[:-1]} - {folder})
         elif "/api/datasets/owner/pairs" in path:
             siblings = [{"rfilename": n} for n in self.server.files]
             info = {"id": "owner/pairs", "sha": COMMIT, "private": False, "disabled": False, "tags": [], "downloads": 0}
@@ -49,7 +52,17 @@ class HubHandler(BaseHTTPRequestHandler):
         elif name in self.server.files:
             self.answer(self.server.files[name])
         else:
-            self.answer(b"{}", 404, {"X-Error-Code": "RepoNotFound"})
+            self.answer(b"{}", 404, {"X-Error-Code": "EntryNotFound" if "owner/pairs" in path else "RepoNotFound"})
+
+    def do_POST(self):
+        """Facts of files by name."""
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["paths"]
+        self.list(name for name in asked if name in self.server.files)
+
+    def list(self, names, folders=()):
+        facts = [{"type": "file", "path": n, "size": len(self.server.files[n]), "oid": "0" * 40} for n in names]
+        facts += [{"type": "directory", "path": n, "oid": "0" * 40} for n in sorted(folders)]
+        self.answer(json.dumps(facts).encode())
 
     def answer(self, body, status=200, headers=None):
         self.send_response(status)
@@ -59,7 +72,7 @@ class HubHandler(BaseHTTPRequestHandler):
         for key, value in (headers or {}).items():
             self.send_header(key, value)
         self.end_headers()
-        if self.command == "GET":
+        if self.command != "HEAD":
             self.wfile.write(body)
 
 
@@ -90,6 +103,30 @@ def values(pair):
         side: [getattr(getattr(pair, side), name) for name in ("frame_id", "material_id", "energy", "provenance")]
         for side in ("gga", "r2scan")
     }
+
+
+LOADER = """
+import json, sys
+from datasets import load_dataset
+loaded = [load_dataset(name, config) for config in ("gga", "r2scan") for name in sys.argv[1:]]
+print(json.dumps([{k: [repr(v.features), v.to_list()] for k, v in splits.items()} for splits in loaded]))
+"""
+
+
+def test_datasets_gives_the_same_features_and_rows_for_the_repository_and_the_directory(
+    published, synthetic_dataset, tmp_path
+):
+    environment = {
+        **os.environ, "HF_HOME": str(tmp_path), "HF_ENDPOINT": f"http://127.0.0.1:{published.server_port}",
+        "HF_HUB_OFFLINE": "0", "NO_PROXY": "*",
+    }  # fmt: skip
+    command = [sys.executable, "-c", LOADER, "owner/pairs", str(synthetic_dataset.directory)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    repository_gga, directory_gga, repository, directory = json.loads(done.stdout)
+    assert (repository_gga, repository) == (directory_gga, directory)
+    assert len(repository["train"][1]) == synthetic_dataset.manifest["splits"]["train"]["pairs"]
+    assert any(path.endswith(".parquet") for path in published.seen)
 
 
 class TestPrepared:

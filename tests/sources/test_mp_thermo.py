@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from xferbench import dataset, pairing
+from xferbench import dataset, hygiene, pairing
 from xferbench.errors import DataError, UsageError
 from xferbench.records import Functional, Geometry
 from xferbench.sources import mp_thermo, reading
@@ -184,6 +184,7 @@ class TestTables:
         pair = next(pair for pair in made.pairs() if pair.pair_id == "mp-1005")
         assert pair.gga.energy / pair.gga.n_atoms == pytest.approx(-7.540084815)
         assert pair.r2scan.energy / pair.r2scan.n_atoms == pytest.approx(-12.10395031625)
+        assert all(hygiene.CORRECTED in flags for flags in dataset.pair_flags(made).values())
         dataset.verify(made.directory)
 
 

@@ -18,7 +18,7 @@ from xferbench.errors import (
     UnknownNameError,
     UsageError,
 )
-from xferbench.records import Prediction, Predictions
+from xferbench.records import Functional, Prediction, Predictions
 from xferbench.scoring import expected_frames, read_predictions
 from xferbench.storage import sha256
 from xferbench.tables import predictions_table, read_table, write_table
@@ -251,6 +251,14 @@ def test_wrong_names_are_said_before_any_work(request_, tmp_path, changes, error
 def test_a_predictions_file_needs_a_functional_and_a_usable_name(request_, ase_predictions, changes, message):
     with pytest.raises(UsageError, match=message):
         score(request_(model=str(ase_predictions), **changes))
+
+
+def test_a_file_that_names_its_functional_is_not_contradicted(request_, tmp_path):
+    kept = str(score(request_()).written[0])
+    for agreed in (None, "r2SCAN"):
+        assert score(request_(model=kept, functional=agreed)).results[0].model.functional is Functional.R2SCAN
+    with pytest.raises(UsageError, match=r"says that its model reproduces r2SCAN, not PBE; leave --functional out"):
+        score(request_(model=kept, functional="PBE"))
 
 
 def test_a_model_that_fails_on_everything_is_a_failed_check(request_, lennard_jones):

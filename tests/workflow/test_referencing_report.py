@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +23,8 @@ from xferbench.workflow.referencing_report import (
     text,
     write,
 )
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +191,14 @@ def test_without_any_scheme_there_is_nothing_to_find_but_the_page_stands(report)
 def test_a_page_made_again_is_the_same_page(report, cache):
     again = compare_references("mini", curve=True, n_resamples=20, cache_dir=cache)
     assert page(again) == page(report)
+
+
+def test_the_committed_page_is_that_of_the_embedded_data(cache):
+    predictions = ROOT / "leaderboard/predictions/mini-static@1/chgnet-0.3.0.parquet"
+    made = compare_references("mini", predictions=predictions, curve=True, n_resamples=200, cache_dir=cache)
+    assert page(made) == (ROOT / "docs/reports/references-mini.md").read_text(), (
+        "run the command of docs/referencing.md"
+    )
 
 
 def test_every_table_of_the_page_has_bars_that_line_up(report):

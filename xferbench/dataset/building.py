@@ -153,7 +153,7 @@ def _drafted(source: SourceDataset, directory: Path, stated: Mapping[str, Any]) 
         paired = gathering.pair(source.geometry, source.split)
         drops = sorted([*source.drops, *paired.unpaired], key=lambda drop: (drop.record_id, drop.reason, drop.detail))
         facts = {**stated, **paired.facts(drops)}
-        _check_splits(facts)
+        _check_splits(facts, drops)
         yield _Draft(paired=paired, drops=drops, facts=facts, card=render(facts, source.card))
 
 
@@ -163,7 +163,7 @@ def _existing(directory: Path) -> Path:
         return next(path for path in directory.absolute().parents if path.is_dir())
 
 
-def _check_splits(facts: Mapping[str, Any]) -> None:
+def _check_splits(facts: Mapping[str, Any], drops: Sequence[Drop]) -> None:
     """Without training or test pairs there is nothing to benchmark."""
     empty = [split for split in ("train", "test") if not facts["splits"][split]["pairs"]]
     if not empty:
@@ -171,6 +171,12 @@ def _check_splits(facts: Mapping[str, Any]) -> None:
     what = "frames" if facts["geometry"] == Geometry.UNPAIRED.value else "pairs"
     counts = {split: split_facts["pairs"] for split, split_facts in facts["splits"].items()}
     materials = sum(split_facts["materials"] for split_facts in facts["splits"].values())
+    if drops and not materials:
+        first = drops[0]
+        raise DataError(
+            f"data set {facts['dataset']!r} has no {what}: all was left out ({facts['drops']}), "
+            f"such as {first.record_id!r}: {first.reason}, {first.detail}"
+        )
     raise DataError(
         f"data set {facts['dataset']!r} has no {what} in {' and '.join(empty)}: {sum(counts.values())} {what} of {materials} "
         f"materials fell as {counts} (left out: {facts['drops'] or 'none'}) by fractions "

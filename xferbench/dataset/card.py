@@ -30,7 +30,7 @@ COLUMNS = (
     ("positions", "float (n_atoms, 3)", "Å", "Cartesian"),
     ("cell", "float (3, 3)", "Å", "one lattice vector per row"),
     ("pbc", "bool (3)", "", "periodic directions"),
-    ("energy", "float", "eV", "of the whole cell, uncorrected"),
+    ("energy", "float", "eV", "of the whole cell; uncorrected, unless the text above says otherwise"),
     ("forces", "float (n_atoms, 3)", "eV/Å", "-dE/dx"),
     ("stress", "float (3, 3)", "eV/Å³", "(1/V) dE/dε, tension positive (ASE sign)"),
     ("magmoms", "float (n_atoms)", "µB", "signed, collinear"),

@@ -16,7 +16,7 @@ import numpy as np
 
 from xferbench.errors import DataError
 from xferbench.references.composition import symbols
-from xferbench.references.elemental import beyond_rounding, composition_energies
+from xferbench.references.elemental import RESOLUTION, beyond_rounding, composition_energies
 from xferbench.references.schemes import SCHEMES, Calibration, paired_shift
 from xferbench.statistics import ClusterBootstrap, clusters
 
@@ -278,12 +278,15 @@ def _shifts(scheme: Scheme, calibration: Calibration, fitted: Fitted, settings: 
 
 
 def _shift(value: float, drawn: Floats, plan: ClusterBootstrap, n_clusters: int) -> Shift:
-    """One element. Of a single material, or of resamples that all agree to the last digit, there is no error to tell."""
+    """One element. Of a single material, or of resamples that agree but for rounding, there is no error to tell.
+
+    They agree where one material alone tells the shift, the others each having an element of their own.
+    """
     defined = drawn[~np.isnan(drawn)]
     if np.isnan(value):
         return Shift(value=None)
     interval = plan.interval(drawn, n_clusters)
-    if interval is None or len(defined) < 2 or np.ptp(defined) == 0:
+    if interval is None or len(defined) < 2 or np.ptp(defined) < RESOLUTION:
         return Shift(value=value, n_resamples=len(defined))
     return Shift(
         value=value, error=float(defined.std(ddof=1)), low=interval.low, high=interval.high, n_resamples=len(defined)

@@ -39,7 +39,7 @@ PLAUSIBLE = 4.0
 """A slope within this factor of 1 is a bad potential rather than a wrong unit."""
 
 FOLLOWED = 0.4
-"""Fraction of the predictions, summed absolutely, that the line must account for before its slope means anything."""
+"""Fraction of the size of the predictions that a line must account for before its slope means anything."""
 
 KBAR = EV_PER_A3_IN_GPA / KBAR_IN_GPA
 
@@ -51,6 +51,10 @@ STRESS_FACTORS = {
     "it is in kBar instead of eV/Å³": KBAR,
     "it is in kBar with VASP's sign instead of eV/Å³, tension positive": -KBAR,
     "it was converted from GPa twice": 1 / EV_PER_A3_IN_GPA,
+    "it was converted from kBar twice": 1 / KBAR,
+    "it is kBar, converted as if it were GPa": 1 / KBAR_IN_GPA,
+    "it is kBar with VASP's sign, converted as if it were GPa": -1 / KBAR_IN_GPA,
+    "it is GPa, converted as if it were kBar": KBAR_IN_GPA,
 }
 """What a stress is in -> slope against the labels."""
 
@@ -107,8 +111,9 @@ def slope_suspicion(name: str, sample: Sample | None, factors: Mapping[str, floa
     """
     if sample is None:
         return None
-    slope, followed = robust_slope(sample.prediction.ravel(), sample.label.ravel())
-    if followed < FOLLOWED or slope == 0:
+    prediction, label = sample.prediction.ravel(), sample.label.ravel()
+    slope, followed = robust_slope(prediction, label)
+    if slope == 0 or max(followed, followed_in_squares(prediction, label, slope)) < FOLLOWED:
         return None
     known = {cause: slope / factor for cause, factor in factors.items() if slope / factor > 0}
     right = next(iter(factors))
@@ -145,6 +150,25 @@ def robust_slope(prediction: Floats, label: Floats) -> tuple[float, float]:
     reached = np.cumsum(weight[order])
     slope = float(ratio[order][np.searchsorted(reached, reached[-1] / 2)])
     return slope, 1 - float(np.abs(prediction - slope * label).sum()) / total
+
+
+def followed_in_squares(prediction: Floats, label: Floats, slope: float) -> float:
+    """How much of the predictions the least-squares line through the origin accounts for; 0 if it has another sign than ``slope``.
+
+    Sums of absolute values are lost in many small labels, such as the stresses near equilibrium, which the other functional
+    shifts by more than they are; squares look at the large ones. Wild frames spoil squares, and the other sums see past them.
+
+    >>> round(followed_in_squares(np.array([-4.0, 3.0]), np.array([5.0, 0.0]), -1.0), 9)
+    0.4
+
+    Returns:
+        1 - ‖prediction - line‖ / ‖prediction‖ = 1 - √(1 - cos²).
+    """
+    product = float(prediction @ label)
+    if product * slope <= 0:
+        return 0.0
+    cosine = product / float(np.linalg.norm(prediction) * np.linalg.norm(label))
+    return 1 - float(np.sqrt(max(0.0, 1 - cosine * cosine)))
 
 
 def identity_suspicion(identity: Identity, declared: Functional) -> str | None:

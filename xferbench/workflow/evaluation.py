@@ -273,6 +273,10 @@ def _from_file(request: Request) -> Contender:
     predictions = scoring.read_predictions(source)
     if FACTS in predictions.settings:
         own = facts_of(predictions.settings, source)
+        if request.functional not in (None, own.functional):
+            raise UsageError(
+                f"{source} says that its model reproduces {own.functional}, not {request.functional}; leave --functional out"
+            )
     else:
         own = predict.ModelFacts(functional=_functional(request), **_UNDECLARED)
     model_id = request.model_id or predictions.settings.get("model") or source.stem

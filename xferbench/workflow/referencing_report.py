@@ -200,7 +200,7 @@ def _shifts(report: ReferenceReport) -> Table:
         rows=rows,
         note="Value ± standard deviation over resamples of the training materials, each fitted anew. `determined` is the share of "
         "resamples that determine the element at all; where it is small, the deviation is that of the lucky ones. No deviation "
-        "stands where the element occurs in a single material, whose scatter nobody knows, or where nothing is fitted; `-` "
+        "stands where a single material tells the shift, whose scatter nobody knows, or where nothing is fitted; `-` "
         "stands where the pairs do not determine the element. `ridge` gives a value, shrunk towards the mean, where the others "
         "give none; that is in its deviation.",
     )
