@@ -67,6 +67,15 @@ def test_corrections_are_noticed_not_applied(make_pair, columns_of):
     np.testing.assert_allclose(columns.gga, [-1.0, -1.0])
 
 
+def test_a_correction_inside_an_energy_is_noticed(make_pair, columns_of):
+    pair = make_pair("a", [11], -1.0, -2.0)
+    inside = replace(pair, gga=replace(pair.gga, provenance={"corrected": True}))
+    columns = columns_of([pair, inside])
+    assert columns.corrected_inside.tolist() == [False, True]
+    assert columns.corrected.tolist() == [False, False]
+    assert columns.take(np.array([False, True])).corrected_inside.tolist() == [True]
+
+
 def test_labels_of_different_shapes_are_refused(make_pair, columns_of):
     pair = make_pair("a", [11, 17], -1, -2, forces=([[1, 0, 0]] * 2, [[1, 0, 0]]))
     with pytest.raises(DataError, match=r"forces of pair a have shapes \(2, 3\) and \(1, 3\)"):

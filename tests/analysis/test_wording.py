@@ -76,12 +76,14 @@ def test_everything_left_out_is_listed_with_its_count(found):
         missing={"energy": {"no label from PBE": 2}, "magmoms": {}},
         not_determined={"in-sample": 0, "out-of-sample": 3},
         corrected=4,
+        corrected_inside=5,
     )
     assert wording.left_out(replace(found, counts=counts)) == [
         "1 pair with PBE+U energies: the two GGA families have different zeros and are not pooled",
         "energies: 2 pairs, no label from PBE",
         "referenced energies out of sample: 3 pairs, composition not determined by the fitted pairs",
         "nothing, but 4 pairs had an upstream correction, which is not applied",
+        "nothing, but the energies of 5 pairs hold an upstream correction that is not stated apart",
     ]
 
 

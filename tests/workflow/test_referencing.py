@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from xferbench.cli import main
-from xferbench.dataset import Dataset, locate
+from xferbench.dataset import Dataset, build, locate
 from xferbench.errors import DataError, StorageError, UnknownNameError, UsageError
-from xferbench.records import Prediction, Predictions
+from xferbench.records import Functional, Prediction, Predictions
 from xferbench.references import SCHEMES
 from xferbench.storage import write_json
 from xferbench.tables import predictions_table, write_table
 from xferbench.workflow import compare_references, fit_references, references_table
+from xferbench.workflow.referencing_report import text
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +108,29 @@ class TestCompare:
         by_directory = compare_references(str(data.directory), curve=True, n_resamples=20)
         assert by_directory.comparison == report.comparison
         assert str(data.directory.parent) not in by_directory.command
+
+    def test_the_two_gga_families_are_never_pooled(self, synthetic_source, tmp_path):
+        """Every third GGA frame becomes PBE+U, 2 eV off; nothing but a count comes of it."""
+        frames = list(synthetic_source.frames)
+        gga = [frame for frame in frames if frame.functional is Functional.PBE]
+        other = {
+            frame.pair_id: replace(frame, functional=Functional.PBE_U, energy=frame.energy + 2 * frame.n_atoms)
+            for frame in gga[::3]
+        }
+        mixed = [other.get(frame.pair_id, frame) if frame in gga else frame for frame in frames]
+        without = [frame for frame in frames if frame.pair_id not in other]
+        reports = []
+        for name, taken in (("mixed", mixed), ("without", without)):
+            build(replace(synthetic_source, frames=taken), tmp_path / name)
+            reports.append(compare_references(str(tmp_path / name), n_resamples=5))
+        first, second = reports
+        left = len(other) - sum(pair.gga.pair_id in other for pair in Dataset.open(tmp_path / "mixed").pairs("val"))
+        assert (first.gga, first.other_functional) == ("PBE", {"PBE+U": left})
+        assert second.other_functional == {}
+        assert first.comparison.n_calibration == second.comparison.n_calibration
+        assert outcomes(first)["paired"].test.mae == outcomes(second)["paired"].test.mae
+        assert f", and {left} with PBE+U energies, which have another zero than PBE ones" in text(first)
+        assert "PBE+U" not in text(second)
 
     def test_files_that_cannot_be_read_are_named(self, cache, tmp_path):
         for option in ("predictions", "atoms"):

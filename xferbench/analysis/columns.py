@@ -42,6 +42,7 @@ class Columns:
         sums: ``forces``, ``stress``, ``magmoms`` -> (n, k) sums over the rows of a pair, see ``labels``; zero without labels.
         reasons: Each of ``QUANTITIES`` -> why each pair is not compared; empty where it is.
         corrected: (n,) whether a frame carries an empirical correction, which is not used here.
+        corrected_inside: (n,) whether an energy holds a correction that the source does not state apart.
     """
 
     pair_ids: Sequence[str]
@@ -55,6 +56,7 @@ class Columns:
     sums: Mapping[str, Floats]
     reasons: Mapping[str, Sequence[str]]
     corrected: NDArray[np.bool_]
+    corrected_inside: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.pair_ids)
@@ -86,6 +88,7 @@ class Columns:
             sums={name: values[rows] for name, values in self.sums.items()},
             reasons={name: list(compress(values, rows)) for name, values in self.reasons.items()},
             corrected=self.corrected[rows],
+            corrected_inside=self.corrected_inside[rows],
         )
 
 
@@ -100,7 +103,7 @@ def collect(pairs: Iterable[Pair], splits: Mapping[str, str]) -> Columns:
         DataError: There are no pairs, or the labels of a pair have different shapes.
     """
     names: list[tuple[str, str, str, str, str]] = []
-    numbers, energies, corrected = [], [], []
+    numbers, energies, corrected, inside = [], [], [], []
     sums: dict[str, list[Floats]] = {name: [] for name in TERMS}
     reasons: dict[str, list[str]] = {name: [] for name in QUANTITIES}
     for pair in pairs:
@@ -108,6 +111,7 @@ def collect(pairs: Iterable[Pair], splits: Mapping[str, str]) -> Columns:
         numbers.append(pair.r2scan.numbers)
         energies.append([_per_atom(pair.gga), _per_atom(pair.r2scan)])
         corrected.append(pair.gga.correction is not None or pair.r2scan.correction is not None)
+        inside.append(any(frame.provenance.get("corrected") is True for frame in (pair.gga, pair.r2scan)))
         for name in QUANTITIES:
             reasons[name].append(_reason(pair, name))
         for name, terms in TERMS.items():
@@ -127,6 +131,7 @@ def collect(pairs: Iterable[Pair], splits: Mapping[str, str]) -> Columns:
         sums={name: np.array(rows) for name, rows in sums.items()},
         reasons=reasons,
         corrected=np.array(corrected),
+        corrected_inside=np.array(inside),
     )
 
 

@@ -63,6 +63,7 @@ class Counts:
         other_functional: Pairs left out because their GGA is the other one: name -> count.
         missing: Quantity -> reason -> pairs that are not compared.
         corrected: Pairs with an empirical correction upstream, which is not part of the energies here.
+        corrected_inside: Pairs whose energies hold a correction that the source does not state apart.
         not_determined: Reference -> pairs left out because the fitted pairs do not determine their composition.
     """
 
@@ -73,6 +74,7 @@ class Counts:
     other_functional: Mapping[str, int]
     missing: Mapping[str, Mapping[str, int]]
     corrected: int
+    corrected_inside: int
     not_determined: Mapping[str, int]
 
 

@@ -201,6 +201,7 @@ def _counts(columns: Columns, other: dict[str, int], inside: Referenced, outside
         other_functional=other,
         missing={name: columns.missing(name) for name in QUANTITIES},
         corrected=int(columns.corrected.sum()),
+        corrected_inside=int(columns.corrected_inside.sum()),
         not_determined={"in-sample": inside.n_open, "out-of-sample": outside.n_open},
     )
 

@@ -131,6 +131,10 @@ def left_out(analysis: Analysis) -> list[str]:
         lines.append(
             f"nothing, but {counted(counts.corrected, 'pair')} had an upstream correction, which is not applied"
         )
+    if counts.corrected_inside:
+        lines.append(
+            f"nothing, but the energies of {counted(counts.corrected_inside, 'pair')} hold an upstream correction that is not stated apart"
+        )
     return lines or ["nothing"]
 
 

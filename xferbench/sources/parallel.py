@@ -13,12 +13,14 @@ from __future__ import annotations
 import gc
 import os
 import pickle
+import queue
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from xferbench.errors import DataError, XferbenchError
 from xferbench.storage import disk_errors
@@ -35,6 +37,9 @@ WORTHWHILE = 1 << 25
 COMMAND = "from xferbench.sources.parallel import main; main()"
 END = None
 """Follows the last item of a reader; whoever ends without it did not finish."""
+
+AHEAD = 4
+"""Items of a reader that wait for the caller: a pipe holds less than one, and a full pipe stops the reader."""
 
 
 def read_all(paths: Sequence[Path], read: Callable[[Path], Iterable[Any]]) -> Iterator[Any]:
@@ -79,14 +84,20 @@ class _Reader:
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)},
         )
+        self._items: queue.Queue[Any] = queue.Queue(AHEAD)
+        self._collector = threading.Thread(target=self._collect, daemon=True)
 
     def __enter__(self) -> Self:
+        self._collector.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._process.kill()
+        while self._collector.is_alive():
+            with suppress(queue.Empty):  # it may wait for a place
+                self._items.get(timeout=0.01)
         self._process.communicate()
 
     def next(self) -> Any:  # noqa: ANN401 - whatever the reader yields
@@ -96,17 +107,26 @@ class _Reader:
             DataError: The process ended before it was done.
             XferbenchError: As the reader raised it.
         """
-        stream = self._process.stdout
-        try:
-            item = pickle.load(stream) if stream is not None else END  # noqa: S301 - written by a process of our own
-        except (EOFError, pickle.UnpicklingError) as error:
+        item = self._items.get()
+        if isinstance(item, (EOFError, pickle.UnpicklingError)):
             raise DataError(
                 f"the process that read {', '.join(map(str, self._paths))} ended with code {self._process.wait()} before "
                 "it was done: it was killed, perhaps for lack of memory, or says above what went wrong; try again"
-            ) from error
+            ) from item
         if isinstance(item, XferbenchError):
             raise item
         return item
+
+    def _collect(self) -> None:
+        """Take items from the pipe until the last one, which is ``END`` or an exception."""
+        stream = cast("IO[bytes]", self._process.stdout)  # it was asked for
+        item: Any = self
+        while item is not END and not isinstance(item, Exception):
+            try:
+                item = pickle.load(stream)  # noqa: S301 - written by a process of our own
+            except (EOFError, pickle.UnpicklingError) as error:
+                item = error
+            self._items.put(item)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ from xferbench.registry import check_name
 from xferbench.workflow.paired import open_paired
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from xferbench.records import Frame
     from xferbench.references import Attribution, Comparison, CurvePoint, ElementalReferences
 
@@ -66,6 +69,8 @@ class ReferenceReport:
     """Every way to choose elemental references on one data set, side by side.
 
     Attributes:
+        gga: The GGA functional of the pairs; PBE and PBE+U have different zeros and are never pooled.
+        other_functional: Pairs left out because their GGA is the other one: name -> count.
         command: What makes this report again.
         curve: Error against the number of labelled structures; empty if not asked for.
         attribution: Of the gap of the test pairs, with the ``paired`` shifts.
@@ -76,6 +81,8 @@ class ReferenceReport:
     dataset: str
     version: str
     fingerprint: str
+    gga: str
+    other_functional: Mapping[str, int]
     command: str
     comparison: Comparison
     curve: tuple[CurvePoint, ...]
@@ -117,9 +124,15 @@ def compare_references(
 
     data = open_paired(dataset, cache_dir=cache_dir, offline=offline)
     predicted = None if predictions is None else read_predictions(predictions)
+    pairs = {split: data.pairs(split) for split in ("train", "test")}
+    families = Counter(pair.gga.functional.value for pair in pairs["train"] + pairs["test"])
+    gga = max(families, key=families.__getitem__, default=Functional.PBE.value)
     elements = _all_elements(data)
     train, test = (
-        references.pair_labels(data.pairs(split), predicted, elements=elements) for split in ("train", "test")
+        references.pair_labels(
+            [pair for pair in pairs[split] if pair.gga.functional.value == gga], predicted, elements=elements
+        )
+        for split in ("train", "test")
     )
     tables = None if atoms is None else references.read_atoms(atoms)
     comparison = references.compare(train, test, atoms=tables, n_resamples=n_resamples, confidence=CONFIDENCE)
@@ -127,6 +140,8 @@ def compare_references(
         dataset=data.name,
         version=data.version,
         fingerprint=data.fingerprint,
+        gga=gga,
+        other_functional={name: count for name, count in sorted(families.items()) if name != gga},
         command=_command(dataset, predictions=predictions, atoms=atoms, curve=curve, n_resamples=n_resamples),
         comparison=comparison,
         curve=tuple(references.learning_curve(train, test)) if curve else (),

@@ -136,9 +136,13 @@ def tables(report: ReferenceReport) -> list[Table]:
 
 def _heading(report: ReferenceReport) -> str:
     comparison = report.comparison
+    other = "".join(
+        f", and {count} with {name} energies, which have another zero than {report.gga} ones"
+        for name, count in report.other_functional.items()
+    )
     return (
         f"{report.dataset} {report.version}: fitted on {comparison.n_calibration} train pairs, judged on {comparison.n_test} "
-        f"test pairs; {comparison.n_dropped} pairs without both energies left out. Energies in eV/atom; in brackets "
+        f"test pairs; {comparison.n_dropped} pairs without both energies left out{other}. Energies in eV/atom; in brackets "
         f"{100 * report.confidence:.0f} % intervals over materials ({report.n_resamples} resamples)."
     )
 
