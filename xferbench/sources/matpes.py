@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from xferbench.records import Drop, Frame
 
 RELEASES = ("2025.1", "2025.2")
-HUGGING_FACE = "https://huggingface.co/datasets/materialyze/matpes/resolve/main"
+HUGGING_FACE = "materialyze/matpes"
 S3 = "https://s3.us-east-1.amazonaws.com/materialsproject-contribs"
 LOCAL = re.compile(r"matpes-.*\.jsonl?(\.gz)?", re.IGNORECASE)
 NOT_FRAMES = ("-atoms.", "-split.", "-stats.")
@@ -120,11 +120,17 @@ def load(
 
 
 def remote_files(release: str) -> list[RemoteFile]:
-    """The two files of a release. Their authors publish no hashes; what comes is recorded."""
+    """The two files of a release, at the Hub that ``HF_ENDPOINT`` names. There are no published hashes; what comes is recorded."""
+    from huggingface_hub import hf_hub_url
+
     folder = f"MatPES_{release.replace('.', '_')}"
     names = [f"MatPES-{functional}-{release}.json" for functional in ("PBE", "R2SCAN")]
     return [
-        RemoteFile(folder="matpes", name=name, urls=(f"{HUGGING_FACE}/{name}", f"{S3}/{folder}/{name}.gz"))
+        RemoteFile(
+            folder="matpes",
+            name=name,
+            urls=(hf_hub_url(HUGGING_FACE, name, repo_type="dataset"), f"{S3}/{folder}/{name}.gz"),
+        )
         for name in names
     ]
 
