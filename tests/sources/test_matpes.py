@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -96,6 +99,16 @@ class TestLoad:
             "https://s3.us-east-1.amazonaws.com/materialsproject-contribs/MatPES_2025_1/MatPES-PBE-2025.1.json.gz",
         )
         assert r2scan.name == "MatPES-R2SCAN-2025.1.json"
+
+    def test_another_hub_is_asked_if_the_environment_names_it(self):
+        code = "from xferbench.sources.matpes import remote_files; print(remote_files('2025.2')[0].urls[0])"
+        environment = os.environ | {"HF_ENDPOINT": "https://hub.example.org"}  # read when the library is imported
+        asked = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+        ).stdout
+        assert (
+            asked.strip() == "https://hub.example.org/datasets/materialyze/matpes/resolve/main/MatPES-PBE-2025.2.json"
+        )
 
     def test_of_a_directory_only_frames_are_read(self, document, pair_of_files):
         directory = pair_of_files([document()], [document()])
