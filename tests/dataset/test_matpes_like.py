@@ -10,7 +10,7 @@ import pytest
 
 from xferbench.dataset import Dataset, build, prepare, verify
 from xferbench.records import Frame
-from xferbench.sources import matpes, parallel
+from xferbench.sources import matpes, matpes_documents, parallel
 from xferbench.sources.documents import documents
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "matpes_like.py"
@@ -68,7 +68,7 @@ def test_however_documents_are_read_the_data_set_has_the_same_bytes(generated, t
         monkeypatch.setattr(parallel, "WORTHWHILE", 0)
         prepare("matpes", tmp_path / "other", paths=generated)
     else:
-        judged = [matpes.judged(document, path) for path in generated for document in documents(path)]
+        judged = [matpes_documents.judged(document, path) for path in generated for document in documents(path)]
         assert all(isinstance(frame, Frame) for frame in judged)
         build(replace(matpes.load(paths=generated), frames=judged), tmp_path / "other")
     assert usual.fingerprint == Dataset.open(tmp_path / "other").fingerprint

@@ -101,6 +101,7 @@ def test_an_unknown_preset_lists_the_known_ones():
         ),
     )
 )
+@hypothesis.example(TrainConfig(start='a\x7f\x00\n"\\é'))
 def test_any_settings_survive_a_file(config):
     values = tomllib.loads(to_toml(config))
     assert parse(TrainConfig, values, "file") == config
