@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -117,7 +118,11 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     crystals = [atoms for atoms in sensible(12 * arguments.batches, seed=40) if 1 < len(atoms) < 40]
     batches = [crystals[start : start + BATCH] for start in range(0, BATCH * arguments.batches, BATCH)]
-    print(json.dumps([compare(batch, seed) for seed, batch in enumerate(batches)], indent=1))
+    found = []
+    for seed, batch in enumerate(batches):
+        print(f"gradients: batch {seed + 1} of {len(batches)}", file=sys.stderr, flush=True)
+        found.append(compare(batch, seed))
+    print(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

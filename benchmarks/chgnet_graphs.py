@@ -154,7 +154,10 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=1.0, help="of the full number of crystals")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
-    results = {name: compare(make(max(1, int(n * arguments.share)))) for name, (make, n) in KINDS.items()}
+    results = {}
+    for name, (make, n) in KINDS.items():
+        print(f"graphs: {name}", file=sys.stderr, flush=True)
+        results[name] = compare(make(max(1, int(n * arguments.share))))
     print(json.dumps(results, indent=1))
     if any(result["different"] for result in results.values()):
         sys.exit("graphs differ")

@@ -13,6 +13,7 @@ import contextlib
 import gzip
 import io
 import json
+import sys
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,8 +40,11 @@ CHGNET_GPA = 160.21766208
 FROM_FILE = 300
 """Structures taken of one file."""
 
-BOTH_DOUBLE = 5
-"""chgnet runs in double precision, which is slow, for one in so many structures."""
+FEWER = 5
+"""chgnet runs in double precision, which is slow, and a second time for one in so many structures."""
+
+MOVED = (0.1, 0.2, 0.3)
+"""Å by which all atoms of a crystal are moved together, which changes nothing but rounding."""
 
 
 class Reference:
@@ -147,7 +151,9 @@ def compare(variant: str, n: int, more: Sequence[Path] = ()) -> list[dict[str, A
 
     Returns:
         ``engine-chgnet``, ``engine-double``, ``chgnet-double`` (single against double precision) and ``double`` (engine
-        against chgnet, both double, of every fifth structure): quantity -> maximum, median, number beyond the limit;
+        against chgnet, both double) and ``moved`` (chgnet against itself with all atoms moved together), both of every
+        fifth structure: quantity -> maximum, median, number beyond the limit;
+        ``exceed``: for each of these, how many structures are beyond the limit of any quantity, of ``compared``;
         ``force``: median, 95th percentile and maximum of the largest force of each structure.
     """
     elements = R2SCAN_ELEMENTS if variant == "r2scan" else ELEMENTS
@@ -159,6 +165,8 @@ def compare(variant: str, n: int, more: Sequence[Path] = ()) -> list[dict[str, A
         forces, isolated = [], 0
         pairs = zip(crystals, *(engine.predict(crystals) for engine in engines), strict=True)
         for index, (atoms, *found) in enumerate(pairs):
+            if not index % 100:
+                print(f"parity: {variant}, {group}, {index} of {len(crystals)}", file=sys.stderr, flush=True)
             ours, exact = (in_reference_units(result, len(atoms)) for result in found)
             try:
                 chgnet = single.predict(atoms)
@@ -170,22 +178,34 @@ def compare(variant: str, n: int, more: Sequence[Path] = ()) -> list[dict[str, A
             rows.setdefault("engine-chgnet", []).append(deviations(ours, chgnet))
             rows.setdefault("engine-double", []).append(deviations(ours, exact))
             rows.setdefault("chgnet-double", []).append(deviations(chgnet, exact))
-            if not index % BOTH_DOUBLE:
+            if not index % FEWER:
                 rows.setdefault("double", []).append(deviations(exact, double.predict(atoms)))
+                moved = atoms.copy()
+                moved.translate(MOVED)
+                rows.setdefault("moved", []).append(deviations(chgnet, single.predict(moved)))
         counts = {
             "structures": len(forces),
             "isolated": isolated,
             "largest": max(map(len, crystals)),
             "force": np.percentile(forces, [50, 95, 100]).tolist(),
         }
+        totals = {
+            "compared": {name: len(found) for name, found in rows.items()},
+            "exceed": {name: exceeding(found) for name, found in rows.items()},
+        }
         summaries = {name: _summary(deviation) for name, deviation in rows.items()}
-        results.append({"variant": variant, "group": group, **counts, **summaries})
+        results.append({"variant": variant, "group": group, **counts, **totals, **summaries})
     return results
 
 
 def in_reference_units(result: dict[str, Any], n_atoms: int) -> dict[str, Any]:
     """The engine's result in chgnet's units."""
     return {**result, "energy": result["energy"] / n_atoms, "stress": result["stress"] * EV_PER_A3_IN_GPA}
+
+
+def exceeding(found: list[dict[str, float]]) -> int:
+    """How many structures are beyond the limit of any quantity."""
+    return sum(any(row[name] > limit for name, limit in LIMITS.items()) for row in found)
 
 
 def _summary(found: list[dict[str, float]]) -> dict[str, dict[str, float]]:

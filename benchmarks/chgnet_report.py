@@ -13,9 +13,12 @@ import json
 import platform
 import subprocess
 import sys
+import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from page import put
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +40,7 @@ def measure(section: str, arguments: argparse.Namespace) -> Any:  # noqa: ANN401
     }
     script, *rest = commands.get(section, ["chgnet_speed.py", section, *threads])
     command = [sys.executable, str(HERE / script), *rest]
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     return json.loads(output)
 
 
@@ -48,13 +51,16 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def parity(found: Any) -> str:  # noqa: ANN401 - JSON
-    """Populations, and deviations of every variant."""
-    pairs = ["engine-chgnet", "engine-double", "chgnet-double", "double"]
-    populations, rows = {}, []
+    """How many structures exceed a limit, the populations, and the largest deviations of every variant."""
+    pairs = ["engine-chgnet", "engine-double", "chgnet-double", "double", "moved"]
+    names = ["engine - chgnet", "engine - double", "chgnet - double", "both double", "chgnet - chgnet moved"]
+    populations, counts, rows = {}, [], []
     for result in found:
         group = result["group"]
         force = " / ".join(f"{value:.2g}" for value in result["force"])
         populations.setdefault(group, [group, f"{result['largest']}", f"{result['isolated']}", force])
+        exceed = [f"{result['exceed'][pair]} of {result['compared'][pair]}" for pair in pairs]
+        counts.append([result["variant"], group, *exceed])
         for quantity, unit in UNITS.items():
             cells = [f"{result[pair][quantity]['max']:.0e} ({result[pair][quantity]['beyond']})" for pair in pairs]
             rows.append([f"{result['variant']}, {result['structures']} {group}", f"{quantity}, {unit}", *cells])
@@ -62,8 +68,8 @@ def parity(found: Any) -> str:  # noqa: ANN401 - JSON
         ["structures", "atoms at most", "left out: isolated atom", "largest force, eV/Å: median / 95 % / maximum"],
         list(populations.values()),
     )
-    head = ["weights, structures", "quantity", "engine - chgnet", "engine - double", "chgnet - double", "both double"]
-    return f"{kinds}\n\n{table(head, rows)}"
+    exceeding = table(["weights", "structures that exceed a limit", *names], counts)
+    return f"{exceeding}\n\n{kinds}\n\n{table(['weights, structures', 'quantity', *names], rows)}"
 
 
 def gradients(found: Any) -> str:  # noqa: ANN401 - JSON
@@ -228,22 +234,17 @@ def main() -> None:
     unknown = set(arguments.sections) - set(WRITERS)
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
-    for section in arguments.sections or [name for name in WRITERS if name != "gpu"]:
-        print(f"measuring {section}", file=sys.stderr)
+    missing = [file for file in arguments.more if not Path(file).is_file()]
+    if missing:
+        parser.error(f"no such file: {', '.join(missing)}; sections stand before --more")
+    sections = arguments.sections or [name for name in WRITERS if name != "gpu"]
+    for number, section in enumerate(sections, start=1):
+        print(f"{section}, {number} of {len(sections)}", file=sys.stderr, flush=True)
+        start = time.perf_counter()
         found = measure(section, arguments)
         threads = 2 if section == "threads" else arguments.threads
-        _write(section, f"{WRITERS[section](found)}\n\n{conditions(threads)}")
-
-
-def _write(section: str, text: str) -> None:
-    """Replace what stands between the markers of a section."""
-    start, end = f"<!-- {section} -->\n", f"<!-- end {section} -->"
-    page = PAGE.read_text(encoding="utf-8")
-    before, found, rest = page.partition(start)
-    _, ended, after = rest.partition(end)
-    if not (found and ended):
-        sys.exit(f"{PAGE} has no markers {start.strip()} and {end}")
-    PAGE.write_text(f"{before}{start}{text}\n{end}{after}", encoding="utf-8")
+        put(PAGE, section, f"{WRITERS[section](found)}\n\n{conditions(threads)}\n")
+        print(f"{section}: {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -24,12 +24,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from matpes_like import write
+from matpes_like import PER_STRUCTURE, write
 
 ROOT = Path(__file__).resolve().parent.parent
-PER_STRUCTURE = 1.95
-"""Records of a structure that `matpes_like` invents: a few are of one functional only."""
-
 NAME = "prepared"
 BESIDE = {NAME, f".{NAME}.lock"}
 """What a finished run leaves where the data set is."""

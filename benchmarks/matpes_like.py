@@ -34,6 +34,9 @@ LARGEST_CELL = 16
 """Atoms; the mean cell has 8.5, which gives the 5.4 kB per document of the real files."""
 
 ONLY_PBE, ONLY_R2SCAN, MOVED = 0.04, 0.01, 0.005
+PER_STRUCTURE = 2 - ONLY_PBE - ONLY_R2SCAN
+"""Documents of both functionals together, on average."""
+
 EV_PER_A3_IN_KBAR = 1602.176634
 
 

@@ -23,14 +23,11 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from matpes_like import write
+from matpes_like import PER_STRUCTURE, write
+from page import put
 from pyarrow import parquet
 
 ROOT = Path(__file__).resolve().parent.parent
-MARKERS = ("<!-- prepare -->\n", "<!-- end prepare -->")
-PER_STRUCTURE = 1.95
-"""Records of a structure that `matpes_like` invents: a few are of one functional only."""
-
 USUAL_UP_TO = 100_000
 """Records that the usual route is measured on; it keeps everything in memory."""
 
@@ -230,25 +227,12 @@ def section(runs: list[Run], command: str) -> str:
     )
 
 
-def put(page: Path, text: str) -> None:
-    """Replace what stands between the markers of a page.
-
-    Raises:
-        SystemExit: It has none.
-    """
-    before, found, rest = page.read_text(encoding="utf-8").partition(MARKERS[0])
-    _, ended, after = rest.partition(MARKERS[1])
-    if not (found and ended):
-        raise SystemExit(f"{page} has no markers {MARKERS[0].strip()} and {MARKERS[1]}")
-    page.write_text(f"{before}{found}{text}{ended}{after}", encoding="utf-8")
-
-
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 790_000], help="records")
     parser.add_argument(
-        "--usual-up-to", type=int, default=100_000, help="records; the usual route takes 30 kB for each"
+        "--usual-up-to", type=int, default=USUAL_UP_TO, help="records; the usual route takes 30 kB for each"
     )
     parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()))
     parser.add_argument("--write", type=Path, help="the page to put the table into")
@@ -263,7 +247,7 @@ def main() -> None:
     if arguments.write:
         limit = "" if arguments.usual_up_to == USUAL_UP_TO else f" --usual-up-to {arguments.usual_up_to}"
         command = f"python benchmarks/prepare_scale.py --sizes {' '.join(map(str, sizes))}{limit}"
-        put(arguments.write, section(runs, command))
+        put(arguments.write, "prepare", section(runs, command))
 
 
 if __name__ == "__main__":

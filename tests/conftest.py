@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import sys
+import threading
+from contextlib import ExitStack
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side; threads of each would fight for the cores
 
 from html.parser import HTMLParser
+from http.server import ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
@@ -20,8 +26,9 @@ from xferbench.records import PROPERTIES, Frame, Functional, Geometry, Pair, Sou
 from xferbench.tasks import Bootstrap, Task, TaskMetric
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
+    from http.server import BaseHTTPRequestHandler
+    from types import ModuleType
 
 hypothesis.settings.register_profile("xferbench", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("xferbench")
@@ -163,6 +170,23 @@ def lennard_jones(tmp_path: Path) -> Path:
     return path
 
 
+class Node(ET.Element):
+    """An element that can be read as on the screen."""
+
+    @property
+    def words(self) -> str:
+        """The text, with single spaces."""
+        return " ".join("".join(self.itertext()).split())
+
+    def rows(self, body: int = 0) -> list[Node]:
+        """Rows of one of the table bodies below."""
+        return list(self.iter("tbody"))[body].findall("tr")
+
+    def column(self, title: str) -> int:
+        """Index of the column of the table below that has this heading."""
+        return [head.words for head in self.find(".//thead/tr")].index(title)
+
+
 class StrictParser(HTMLParser):
     """HTML as an element tree; every tag must be closed in order, void elements excepted."""
 
@@ -170,7 +194,7 @@ class StrictParser(HTMLParser):
 
     def __init__(self):
         super().__init__()
-        self.builder = ET.TreeBuilder()
+        self.builder = ET.TreeBuilder(Node)
         self.open = []
         self.builder.start("document", {})
 
@@ -197,7 +221,7 @@ class StrictParser(HTMLParser):
         self.builder.data(data)
 
 
-def parse_html(markup: str) -> ET.Element:
+def parse_html(markup: str) -> Node:
     """The document as a tree. Fails unless tags are balanced."""
     parser = StrictParser()
     parser.feed(markup)
@@ -208,6 +232,41 @@ def parse_html(markup: str) -> ET.Element:
 
 
 @pytest.fixture(scope="session")
-def html() -> Callable[[str], ET.Element]:
+def html() -> Callable[[str], Node]:
     """``html(markup)`` -> element tree of balanced HTML."""
     return parse_html
+
+
+@pytest.fixture(scope="session")
+def script() -> Callable[[str], ModuleType]:
+    """``script("coverage")`` -> the module of ``benchmarks/coverage.py``: a script, which finds its neighbours."""
+    folder = Path(__file__).parents[1] / "benchmarks"
+
+    def load(name: str) -> ModuleType:
+        spec = importlib.util.spec_from_file_location(f"benchmarks_{name}", folder / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module  # dataclasses look their module up
+        with pytest.MonkeyPatch.context() as patch:
+            patch.syspath_prepend(folder)
+            spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+@pytest.fixture
+def serving() -> Iterator[Callable[[type[BaseHTTPRequestHandler]], ThreadingHTTPServer]]:
+    """``serving(Handler)`` -> a server of this machine until the test ends: ``.address``, and ``.seen`` for requests."""
+    with ExitStack() as stack:
+
+        def start(handler: type[BaseHTTPRequestHandler]) -> ThreadingHTTPServer:
+            made = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), handler))
+            made.daemon_threads = True
+            made.address, made.seen = f"http://127.0.0.1:{made.server_port}", []
+            thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(made.shutdown)
+            return made
+
+        yield start

@@ -27,7 +27,7 @@ LAYERS = [
     {"statistics"},
     {"tables"},
     {"records", "registry"},
-    {"download", "drawing", "schema"},
+    {"download", "drawing", "progress", "schema"},
     {"storage"},
     {"errors", "units"},
 ]

@@ -87,6 +87,10 @@ class TestJson:
         with pytest.raises(ValueError, match="not JSON compliant"):
             to_json({"a": value})
 
+    def test_a_number_without_a_value_is_null(self):
+        values = [storage.finite(value) for value in (0.1, -0.0, float("nan"), float("inf"), -float("inf"))]
+        assert json.loads(to_json(values)) == [0.1, -0.0, None, None, None]
+
     def test_a_file_round_trip(self, tmp_path):
         write_json(tmp_path / "a.json", {"x": [1, None]})
         assert read_json(tmp_path / "a.json") == {"x": [1, None]}

@@ -202,11 +202,6 @@ def _hash(data: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
 
 
-def geometry_key(frame: Frame, place: float = THRESHOLDS.place) -> bytes:
-    """``geometry_keys`` of one structure."""
-    return bytes(geometry_keys(frames_table([frame]), place)[0])
-
-
 def has_isolated_atom(frame: Frame, distance: float) -> bool:
     """Whether an atom is further than ``distance`` Å from all others and from its own images."""
     if _images_near(frame.cell[None], np.array([frame.pbc]), distance)[0]:

@@ -9,6 +9,7 @@ import errno
 import fcntl
 import hashlib
 import json
+import math
 import os
 import secrets
 import shutil
@@ -48,6 +49,11 @@ def disk_errors(action: str, path: Path) -> Iterator[None]:
 def to_json(value: object) -> str:
     """Deterministic JSON: sorted keys, full precision, one trailing newline; NaN and infinity are refused."""
     return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def finite(value: float) -> float | None:
+    """A number as JSON has it: null stands for NaN and infinity."""
+    return value if math.isfinite(value) else None
 
 
 def write_bytes(path: Path, data: bytes) -> None:

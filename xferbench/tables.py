@@ -61,26 +61,8 @@ SETTINGS_KEY = b"xferbench"
 PARQUET = {"compression": "zstd", "write_page_checksum": True}
 
 
-def frame_row(frame: Frame) -> dict[str, Any]:
-    """One frame as a row of ``FRAME_SCHEMA``."""
-    return {
-        "frame_id": frame.frame_id,
-        "pair_id": frame.pair_id,
-        "material_id": frame.material_id,
-        "functional": frame.functional.value,
-        "n_atoms": frame.n_atoms,
-        "numbers": frame.numbers.tolist(),
-        "positions": frame.positions.tolist(),
-        "cell": frame.cell.tolist(),
-        "pbc": list(frame.pbc),
-        **_label_row(frame),
-        "correction": frame.correction,
-        "provenance": json.dumps(frame.provenance, sort_keys=True),
-    }
-
-
 def row_frame(row: Mapping[str, Any]) -> Frame:
-    """The inverse of ``frame_row``."""
+    """One row of ``FRAME_SCHEMA`` as a frame."""
     a, b, c = row["pbc"]
     return Frame(
         frame_id=row["frame_id"],
@@ -453,7 +435,7 @@ def _parquet_errors(path: Path) -> Iterator[None]:
             ) from error
 
 
-def _label_row(labels: Frame | Prediction) -> dict[str, Any]:
+def _label_row(labels: Prediction) -> dict[str, Any]:
     return {
         "energy": labels.energy,
         "forces": _list(labels.forces),

@@ -12,10 +12,6 @@ from xferbench.analysis.page import PAGE_STYLE, SECTIONS, render_page
 LOADING = {"src", "srcset", "data", "action", "formaction", "poster", "xlink:href", "background"}
 
 
-def words(node):
-    return " ".join("".join(node.itertext()).split())
-
-
 def test_the_page_is_balanced_and_its_links_lead_to_its_sections(found, html):
     tree = html(render_page(found))
     ids = [node.get("id") for node in tree.iter() if node.get("id")]
@@ -43,7 +39,7 @@ def test_there_are_no_inline_handlers_or_styles(found, html):
 
 
 def test_every_statistic_is_on_the_page(found, html):
-    text = words(html(render_page(found)))
+    text = html(render_page(found)).words
     for table in found.tables.values():
         for item in table.estimates:
             assert item.title in text or table.key == "importance"
@@ -53,7 +49,7 @@ def test_every_statistic_is_on_the_page(found, html):
 
 def test_tables_have_captions_and_header_cells(found, html):
     for table in html(render_page(found)).iter("table"):
-        assert words(table.find("caption"))
+        assert table.find("caption").words
         assert {node.get("scope") for node in table.iter("th")} == {"col", "row"}
         widths = {len(list(row)) for row in table.iter("tr")}
         assert len(widths) == 1
@@ -78,7 +74,7 @@ def test_figures_can_be_read_out(found, html):
 def test_names_cannot_become_markup(hostile, html):
     text = render_page(hostile)
     assert "<script>" not in text
-    assert "<script>alert(1)</script>" in words(html(text))
+    assert "<script>alert(1)</script>" in html(text).words
 
 
 def test_a_data_set_without_anything_to_show_still_gives_a_page(found, html):
@@ -97,7 +93,7 @@ def test_a_data_set_without_anything_to_show_still_gives_a_page(found, html):
         columns=columns,
         counts=replace(found.counts, missing=missing),
     )
-    text = words(html(render_page(bare)))
+    text = html(render_page(bare)).words
     assert "No pair has both energies." in text
     assert "Nothing to compare: 42 pairs, no label from PBE." in text
 
@@ -108,13 +104,13 @@ def test_the_same_analysis_gives_the_same_bytes(found):
 
 @pytest.mark.parametrize("name", ["one pair", "one material", "one element", "nothing varies", "no energies"])
 def test_odd_data_give_a_balanced_page_without_holes(odd, html, name):
-    text = words(html(render_page(odd[name])))
+    text = html(render_page(odd[name])).words
     for hole in ("None", "nan", "inf "):
         assert hole not in text, hole
 
 
 def test_elements_that_only_occur_together_are_open_not_without_energies(odd, html):
-    text = words(html(render_page(odd["one material"])))
+    text = html(render_page(odd["one material"])).words
     assert "No pair has both energies." not in text
     assert "only combinations with other elements are determined" in text
 
@@ -125,7 +121,7 @@ def test_reasons_and_formulas_cannot_become_markup(found, html):
     broken = replace(table, estimates=(table.estimates[0], replace(table.estimates[1], value=None, reason=bad)))
     text = render_page(replace(found, tables={**found.tables, "forces": broken}))
     assert "<img" not in text
-    assert bad in words(html(text))
+    assert bad in html(text).words
 
 
 def test_statistics_that_nothing_enters_are_a_sentence_and_no_table(odd, found):

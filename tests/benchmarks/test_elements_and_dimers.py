@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import importlib.util
 import json
 from pathlib import Path
 
@@ -16,11 +15,8 @@ PAGE = ROOT / "docs" / "reports" / "elements-and-dimers.md"
 
 
 @pytest.fixture(scope="module")
-def script():
-    spec = importlib.util.spec_from_file_location("elements_and_dimers", ROOT / "benchmarks" / "elements_and_dimers.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def module(script):
+    return script("elements_and_dimers")
 
 
 @pytest.fixture
@@ -49,38 +45,38 @@ def data(tmp_path):
     return tmp_path
 
 
-def test_dimers_are_compared_at_equal_distances_per_atom(script, data):
-    points = script.dimers(data / "matbench-discovery" / "diatomics-dft.json.gz")
+def test_dimers_are_compared_at_equal_distances_per_atom(module, data):
+    points = module.dimers(data / "matbench-discovery" / "diatomics-dft.json.gz")
     assert points.elements == ["He"] * 3 + ["Be"] * 3 + ["C"] * 3
     np.testing.assert_allclose(points.r2scan - points.pbe, np.repeat([-1.0, -2.0, -3.0], 3))
 
 
-def test_the_shift_is_that_of_the_far_dimers(script, data):
-    far = script.far_dimers(data / "matbench-discovery" / "diatomics-dft.json.gz")
+def test_the_shift_is_that_of_the_far_dimers(module, data):
+    far = module.far_dimers(data / "matbench-discovery" / "diatomics-dft.json.gz")
     assert {symbol: r2scan - pbe for symbol, (pbe, r2scan) in far.items()} == {"He": -1.0, "Be": -2.0, "C": -3.0}
 
 
-def test_after_referencing_nothing_is_left_of_a_pure_shift(script, data):
+def test_after_referencing_nothing_is_left_of_a_pure_shift(module, data):
     path = data / "matbench-discovery" / "diatomics-dft.json.gz"
-    for after in (script.centred(script.dimers(path)), script.referenced(script.dimers(path), script.far_dimers(path))):
+    for after in (module.centred(module.dimers(path)), module.referenced(module.dimers(path), module.far_dimers(path))):
         np.testing.assert_allclose(after.r2scan, after.pbe, atol=1e-12)
 
 
-def test_zeros_are_left_out_by_name(script, data):
-    shift, wrong = script.atom_references(data / "chgnet-matgl-atomrefs" / "chgnet-atomref.json")
+def test_zeros_are_left_out_by_name(module, data):
+    shift, wrong = module.atom_references(data / "chgnet-matgl-atomrefs" / "chgnet-atomref.json")
     assert shift == {"He": -1.0, "Be": -2.0, "C": -3.0}
     assert list(wrong) == ["Yb"]
 
 
-def test_the_page_has_the_numbers(script, data):
-    page = script.report(data)
+def test_the_page_has_the_numbers(module, data):
+    page = module.report(data)
     assert "| dimers at 6 Å | 3 | -3.00 to -1.00 | -1.000 | -1.000 | 1.0000 | 1.000 | 0.00 eV/atom |" in page
     assert "In 1 of 3 elements" in page
     assert "- Yb is 1e-15 eV/atom" in page
     assert "| C | 6 | -3.00 | -3.00 | -3.20 | -3.00 |" in page
 
 
-def test_the_committed_page_is_what_the_data_give(script):
+def test_the_committed_page_is_what_the_data_give(module):
     if not DATA.is_dir():
         pytest.skip("the public data that the page is made of are not here: they are no part of the repository")
-    assert script.report(DATA) == PAGE.read_text()
+    assert module.report(DATA) == PAGE.read_text()

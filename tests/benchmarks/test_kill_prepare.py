@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -12,8 +11,7 @@ LEAVES = "import pathlib, sys, time; p = pathlib.Path(sys.argv[1]); p.mkdir(); (
 
 
 @pytest.fixture
-def module(script, monkeypatch):
-    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
+def module(script):
     return script("kill_prepare")
 
 

@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 
 pytest.importorskip("chgnet")
@@ -10,11 +7,7 @@ pytest.importorskip("chgnet")
 
 @pytest.fixture(scope="module")
 def module(script):
-    path, benchmarks = list(sys.path), str(Path(__file__).parents[2] / "benchmarks")
-    made = script("reproduction_hours")
-    assert benchmarks in sys.path  # it finds its neighbour by itself
-    sys.path[:] = path
-    return made
+    return script("reproduction_hours")
 
 
 def test_hours_by_hand(module):

@@ -34,13 +34,16 @@ def line_of():
 
 
 @pytest.fixture
-def refused(run, line_of, tmp_path):
-    """Run a command that must end in one line and leave no output; its exit code and that line."""
+def refused(run, line_of, bad_files, tmp_path):
+    """``refused(arguments, code, message)``: the command ends with this code, this in its one line, and no output; the line."""
 
-    def refused(*arguments):
+    def refused(arguments, code, message):
         result = run(*arguments)
+        line = line_of(result)
+        assert message in line
+        assert result.exit_code == code
         assert not (tmp_path / "out").exists()
-        return result.exit_code, line_of(result)
+        return line
 
     return refused
 
@@ -52,6 +55,7 @@ def bad_files(tmp_path):
     (tmp_path / "bad.xyz").write_text("not a structure\n")
     (tmp_path / "one.csv").write_text("n,a\n5,3\n5,2\n5,1\n")
     (tmp_path / "list.json").write_text("[1]")
+    (tmp_path / "none.jsonl").write_text("")
     (tmp_path / "words.json").write_text('{"PBE": {"Li": "x"}, "r2SCAN": 3}')
 
 

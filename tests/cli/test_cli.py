@@ -19,6 +19,17 @@ def test_every_command_and_option_has_help():
                 assert parameter.help, f"{name} {parameter.name}"
 
 
+def test_common_options_are_spelled_alike_and_end_the_list():
+    ends = ["offline", "cache_dir", "json_output"]
+    for name, command in command_paths():
+        options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
+        assert all("-o" in option.opts for option in options if "--out" in option.opts), name
+        common = [option.name for option in options if option.name in ends]
+        assert [option.name for option in options][len(options) - len(common) :] == [
+            end for end in ends if end in common
+        ], name
+
+
 def test_the_version_is_that_of_the_package(run):
     from importlib.metadata import version
 

@@ -137,11 +137,8 @@ def test_a_data_set_does_not_replace_another(run, line_of, tmp_path, salts):
         (["publish", "dataset", "empty", "--repo-id", "x", "--dry-run"], 2, "does not say whose repository it is"),
     ],
 )
-@pytest.mark.usefixtures("bad_files")
 def test_bad_input_ends_in_one_clear_line_and_the_right_code(refused, arguments, code, message):
-    exit_code, line = refused(*arguments)
-    assert message in line
-    assert exit_code == code
+    refused(arguments, code, message)
 
 
 def test_another_split_is_another_version(run):

@@ -116,10 +116,7 @@ def test_predictions_that_cannot_be_scored_are_a_data_error(refused, tmp_path, g
     import pyarrow.parquet as pq
 
     pq.write_table(pa.Table.from_pylist(change(good_rows)), tmp_path / "mine.parquet")
-    code, line = refused("score", "mine.parquet", "--functional", "r2SCAN")
-    assert code == 3
-    assert message in line
-    assert "mine.parquet" in line
+    assert "mine.parquet" in refused(["score", "mine.parquet", "--functional", "r2SCAN"], 3, message)
     assert not (tmp_path / "xferbench-out/results").exists()
 
 
@@ -193,8 +190,5 @@ def test_a_failed_structure_is_counted_and_the_rest_is_scored(run, tmp_path, cac
         (["check", "chgnet:1"], 2, "known: chgnet:0.2.0"),
     ],
 )
-@pytest.mark.usefixtures("bad_files")
 def test_bad_input_ends_in_one_clear_line_and_the_right_code(refused, arguments, code, message):
-    exit_code, line = refused(*arguments)
-    assert message in line
-    assert exit_code == code
+    refused(arguments, code, message)

@@ -18,9 +18,7 @@ from xferbench.workflow import studies
     ],
 )
 def test_bad_input_ends_in_one_clear_line_and_the_right_code(refused, arguments, code, message):
-    exit_code, line = refused(*arguments)
-    assert message in line
-    assert exit_code == code
+    refused(arguments, code, message)
 
 
 def test_sizes_are_numbers(run):

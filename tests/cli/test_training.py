@@ -45,10 +45,8 @@ def test_train_prints_a_table_or_json_and_resumes(run, start):
         (["train", "lora", "--device", "tpu"], 2, "device 'tpu' cannot be used"),
     ],
 )
-def test_wrong_usage_is_one_line_and_leaves_nothing(arguments, code, message, refused, tmp_path):
-    exit_code, line = refused(*arguments, "--out", "out")
-    assert message in line
-    assert exit_code == code
+def test_wrong_usage_is_one_line_and_leaves_nothing(refused, arguments, code, message):
+    refused([*arguments, "--out", "out"], code, message)
 
 
 def test_an_interrupted_run_says_how_to_go_on(run, start):

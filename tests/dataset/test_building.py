@@ -166,6 +166,11 @@ class TestBuild:
         with pytest.raises(DataError, match=said):
             build(replace(synthetic_source, frames=gga), tmp_path / "d")
 
+    def test_a_source_without_records_is_said_to_be_empty(self, synthetic_source, tmp_path):
+        with pytest.raises(DataError, match=r"'synthetic' has no pairs: what it is made from holds no records"):
+            build(replace(synthetic_source, frames=[]), tmp_path / "d")
+        assert list(tmp_path.iterdir()) == []
+
     def test_an_empty_val_is_allowed(self, synthetic_dataset):
         assert synthetic_dataset.manifest["splits"]["val"]["pairs"] == 0
         assert synthetic_dataset.pairs("val") == []

@@ -94,6 +94,10 @@ class TestLoadSource:
         with pytest.raises(UnknownNameError, match=r"unknown .* 'minni'; did you mean 'mini'\?"):
             load_source("minni")
 
+    def test_a_directory_in_place_of_a_name_is_told_where_it_belongs(self, tmp_path):
+        with pytest.raises(UnknownNameError, match=r"is a directory; name the data set, and with --out the directory"):
+            load_source(str(tmp_path))
+
 
 class TestLocate:
     def test_a_place_has_name_and_version(self, register, synthetic_source):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -13,17 +11,10 @@ from xferbench.records import Frame
 from xferbench.sources import matpes, matpes_documents, parallel
 from xferbench.sources.documents import documents
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "matpes_like.py"
-
 
 @pytest.fixture(scope="module")
-def matpes_like():
-    if not SCRIPT.exists():
-        pytest.skip("the benchmarks are not part of this checkout")
-    spec = importlib.util.spec_from_file_location("matpes_like", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def matpes_like(script):
+    return script("matpes_like")
 
 
 @pytest.fixture(scope="module")

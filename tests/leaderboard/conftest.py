@@ -15,7 +15,9 @@ from xferbench.tasks import Bootstrap, Task, TaskMetric
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+    from xml.etree import ElementTree as ET
 
+    from xferbench.leaderboard.board import Section
     from xferbench.leaderboard.ranking import Entry
 
 FINGERPRINT = "sha256:" + "a" * 64
@@ -245,5 +247,28 @@ def lay_out(tmp_path, make_card, task_files) -> Callable[..., Path]:
         for item in results:
             write(directory / "results" / item.task.key / f"{item.model.id}.json", item)
         return directory
+
+    return make
+
+
+@pytest.fixture
+def section(lay_out, task_files) -> Callable[..., Section]:
+    """``section(*results, cards=None)`` -> the first section of their board."""
+    from xferbench.leaderboard.board import read_board
+
+    def make(*results: Result, cards: dict[str, str] | None = None) -> Section:
+        return read_board(lay_out(list(results), cards), tasks=task_files).sections[0]
+
+    return make
+
+
+@pytest.fixture
+def table(section, html) -> Callable[..., ET.Element]:
+    """``table(*results)`` -> controls and table as an element tree."""
+    from xferbench.leaderboard.table import ranking_table
+
+    def make(*results: Result) -> ET.Element:
+        found = section(*results)
+        return html(ranking_table(found, {row.entry.model_id: f"m-{row.entry.model_id}" for row in found.ranking.rows}))
 
     return make

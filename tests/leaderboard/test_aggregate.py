@@ -7,14 +7,7 @@ import math
 import pytest
 
 from xferbench.leaderboard.aggregate import aggregate_of, aggregated, label_key
-from xferbench.leaderboard.board import read_board
 from xferbench.results import from_json
-
-
-@pytest.fixture
-def section(lay_out, task_files):
-    """``section(*results)`` -> the first section of their board."""
-    return lambda *results: read_board(lay_out(list(results)), tasks=task_files).sections[0]
 
 
 @pytest.fixture

@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
-from xferbench.leaderboard.board import read_board
 from xferbench.leaderboard.columns import switchable, table_columns
 from xferbench.results import from_json
-
-
-@pytest.fixture
-def section(lay_out, task_files):
-    """``section(*results)`` -> the first section of their board."""
-    return lambda *results: read_board(lay_out(list(results)), tasks=task_files).sections[0]
 
 
 def test_floors_far_off_do_not_crowd_the_scale_of_the_models(section, make_data, make_floor):

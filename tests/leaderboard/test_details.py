@@ -6,40 +6,29 @@ from dataclasses import replace
 
 import pytest
 
-from xferbench.leaderboard.board import read_board
 from xferbench.leaderboard.details import element_tables, model_details, parity_plots, provenance
 from xferbench.results import Corrections, from_json
-
-
-@pytest.fixture
-def section(lay_out, task_files):
-    """``section(results, cards)`` -> the first section of their board."""
-    return lambda *arguments: read_board(lay_out(*arguments), tasks=task_files).sections[0]
 
 
 @pytest.fixture
 def models(section, html):
     """``models(results, cards)`` -> the model list as an element tree."""
 
-    def make(*arguments):
-        found = section(*arguments)
+    def make(results, cards=None):
+        found = section(*results, cards=cards)
         return html(model_details(found, {row.entry.model_id: row.entry.model_id for row in found.ranking.rows}))
 
     return make
 
 
-def words(node):
-    return " ".join("".join(node.itertext()).split())
-
-
 def definitions(details):
-    return {words(term): words(value) for term, value in zip(details.iter("dt"), details.iter("dd"), strict=True)}
+    return {term.words: value.words for term, value in zip(details.iter("dt"), details.iter("dd"), strict=True)}
 
 
 def test_each_model_has_a_figure_with_its_plots_and_its_main_value(section, html, make_result, make_floor):
-    tree = html(parity_plots(section([make_result("alpha"), make_floor("zero", 0.3)])))
+    tree = html(parity_plots(section(make_result("alpha"), make_floor("zero", 0.3))))
     figures = list(tree.iter("figure"))
-    assert [words(figure.find("figcaption")) for figure in figures] == [
+    assert [figure.find("figcaption").words for figure in figures] == [
         "Alpha Energy MAE 142 [116, 168] meV/atom",
         "Zero Energy MAE 300 [274, 326] meV/atom",
     ]
@@ -50,28 +39,28 @@ def test_each_model_has_a_figure_with_its_plots_and_its_main_value(section, html
 def test_all_plots_of_a_quantity_share_their_axes(section, html, make_result, make_data):
     wild = make_data("beta")
     wild["parity"]["energy"] = [[0.0, 99.0], [1.0, 1.0]]
-    tree = html(parity_plots(section([make_result("alpha"), from_json(wild, "")])))
+    tree = html(parity_plots(section(make_result("alpha"), from_json(wild, ""))))
     energies = [svg for svg in tree.iter("svg") if svg.get("aria-label").startswith("Energy")]
     ticks = [[text.text for text in svg.iter("text") if text.get("class") is None] for svg in energies]
     assert ticks[0] == ticks[1]
-    assert "1 off the frame" in words(energies[1])
+    assert "1 off the frame" in energies[1].words
 
 
 def test_a_result_with_forces_only_has_one_plot(section, html, make_data):
     data = make_data(parity={"energy": []})
     data["parity"] = {"forces": [[0.0, 0.1]]}
-    assert len(list(html(parity_plots(section([from_json(data, "")]))).iter("svg"))) == 1
+    assert len(list(html(parity_plots(section(from_json(data, "")))).iter("svg"))) == 1
 
 
 def test_without_points_there_is_no_parity_section(section, make_data):
     data = make_data()
     data["parity"] = {}
-    assert parity_plots(section([from_json(data, "")])) is None
+    assert parity_plots(section(from_json(data, ""))) is None
 
 
 def test_element_tables_are_grouped_by_model_and_the_best_model_is_open(section, html, make_result, make_floor):
-    tree = html(element_tables(section([make_result("alpha", 0.2), make_floor("zero", 0.1)])))
-    assert [(words(node.find("summary")), node.get("open")) for node in tree.iter("details")] == [
+    tree = html(element_tables(section(make_result("alpha", 0.2), make_floor("zero", 0.1))))
+    assert [(node.find("summary").words, node.get("open")) for node in tree.iter("details")] == [
         ("Zero", None),
         ("Alpha", ""),
     ]
@@ -83,23 +72,23 @@ def test_element_tables_are_grouped_by_model_and_the_best_model_is_open(section,
 
 
 def test_shades_are_comparable_between_models(section, html, make_result):
-    tree = html(element_tables(section([make_result("alpha", 0.1), make_result("beta", 0.2)])))
+    tree = html(element_tables(section(make_result("alpha", 0.1), make_result("beta", 0.2))))
     cells = {}
     for details in tree.iter("details"):
         svg = next(details.iter("svg"))
-        cells[words(details.find("summary"))] = {words(g)[:2].strip(): g.get("class") for g in svg.iter("g")}
+        cells[details.find("summary").words] = {g.words[:2].strip(): g.get("class") for g in svg.iter("g")}
     assert cells["Alpha"]["O2"] == cells["Beta"]["Li"]
     assert cells["Alpha"]["Li"] < cells["Beta"]["O4"]
 
 
 def test_legends_name_the_ends_of_the_scale(section, html, make_result):
-    tree = html(element_tables(section([make_result("alpha", 0.1)])))
+    tree = html(element_tables(section(make_result("alpha", 0.1))))
     legend = next(node for node in tree.iter("p") if node.get("class") == "legend")
-    assert [words(part) for part in legend] == ["Energy MAE", "aligned, meV/atom ↓", "0", "", "210"]
+    assert [part.words for part in legend] == ["Energy MAE", "aligned, meV/atom ↓", "0", "", "210"]
 
 
 def test_without_element_errors_there_are_no_tables(section, make_result):
-    assert element_tables(section([make_result(per_element=[])])) is None
+    assert element_tables(section(make_result(per_element=[]))) is None
 
 
 def test_a_card_is_shown_in_full(models, make_result, make_card):
@@ -148,14 +137,14 @@ def test_training_overlap_and_corrections_are_facts_of_a_model(models, make_resu
     tree = models([replace(audited_result, corrections=silent)])  # replaces the file of the first
     assert definitions(tree)["Overlap with training"].startswith("4 of 10 test pairs seen in training")
     assert definitions(tree)["Corrections in predictions"] == "not identifiable: too few"
-    assert "Clean frames" in words(tree)
+    assert "Clean frames" in tree.words
 
 
 def test_failures_are_listed_with_their_counts(models, make_result):
     counts = {"predicted": 7, "failed": 3, "errors": {"isolated <atom>": 2, "boom": 1}}
     tree = models([make_result("alpha", coverage=0.7, counts=counts)])
     assert definitions(tree)["Frames"] == "7 of 10 predicted (70.0 %), 3 failed"
-    assert [words(item) for item in tree.iter("li")] == ["1 × boom", "2 × isolated <atom>"]
+    assert [item.words for item in tree.iter("li")] == ["1 × boom", "2 × isolated <atom>"]
 
 
 def test_frames_that_alignment_leaves_out_are_counted(models, make_data):
@@ -173,9 +162,9 @@ def test_a_floor_has_no_card_but_its_counts(models, make_floor):
 
 def test_suspicions_come_first_and_are_counted_in_the_summary(models, make_result):
     tree = models([make_result("alpha", notes=["forces look <flipped>"])])
-    assert words(tree.find(".//summary")) == "Alpha alpha ⚠ 1 suspicion"
+    assert tree.find(".//summary").words == "Alpha alpha ⚠ 1 suspicion"
     first = tree.find(".//div")[0]
-    assert (first.get("class"), words(first)) == ("banner", "forces look <flipped>")
+    assert (first.get("class"), first.words) == ("banner", "forces look <flipped>")
 
 
 def test_a_model_without_suspicions_has_no_banner(models, make_result):
@@ -185,7 +174,7 @@ def test_a_model_without_suspicions_has_no_banner(models, make_result):
 def test_identity_slices_and_metrics_follow_the_facts(models, make_data):
     data = make_data("alpha")
     data["slices"] = [{"name": "at-rest", "n_frames": 8, "metrics": [data["metrics"][3]]}]
-    captions = [words(node) for node in models([from_json(data, "")]).iter("caption")]
+    captions = [node.words for node in models([from_json(data, "")]).iter("caption")]
     assert captions == ["Functional identity", "Slices of the test frames", "Every metric"]
 
 
@@ -194,7 +183,7 @@ def test_details_can_be_linked_to(models, make_result):
 
 
 def test_provenance_identifies_task_and_data(section, html, make_result):
-    found = definitions(html(provenance(section([make_result("alpha")]))))
+    found = definitions(html(provenance(section(make_result("alpha")))))
     assert found == {
         "Task": "springs@2",
         "Task file": "sha256:" + "b" * 64,

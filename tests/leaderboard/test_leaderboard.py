@@ -61,6 +61,13 @@ def test_an_empty_leaderboard_can_be_built(lay_out, task_files):
     assert report.models == ()
 
 
+def test_a_folder_that_is_no_leaderboard_keeps_its_own_readme(tmp_path, task_files):
+    (tmp_path / "README.md").write_text("# My project\n")
+    with pytest.raises(StorageError, match=r"has neither models/ nor results/, so it is no leaderboard"):
+        build(tmp_path, tasks=task_files)
+    assert [path.read_text() for path in tmp_path.glob("*.*")] == ["# My project\n"]
+
+
 def test_a_place_that_cannot_be_written_is_a_storage_error(lay_out, task_files):
     directory = lay_out([])
     (directory / "README.md").mkdir()

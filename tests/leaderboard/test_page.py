@@ -37,10 +37,6 @@ def full(page, make_result, make_floor):
     )
 
 
-def words(node):
-    return " ".join("".join(node.itertext()).split())
-
-
 def attributes(tree, name):
     return [node.get(name) for node in tree.iter() if node.get(name) is not None]
 
@@ -65,7 +61,7 @@ def test_nothing_is_loaded_from_anywhere(full, html):
     assert loading == []
     assert {node.tag for node in tree.iter() if node.get("href") is not None} == {"a"}
     assert not {"link", "img", "iframe", "object", "embed", "base", "use", "image"} & {node.tag for node in tree.iter()}
-    style = "".join(words(node) for node in tree.iter("style"))
+    style = "".join(node.words for node in tree.iter("style"))
     assert "url(" not in style
     assert "@import" not in style
 
@@ -103,7 +99,7 @@ transfer = {{method = "other"}}"""
     assert len(list(tree.iter("script"))) == 1
     assert not list(tree.iter("img"))
     assert HOSTILE not in text
-    assert words(tree).count(HOSTILE) >= 6
+    assert tree.words.count(HOSTILE) >= 6
 
 
 def test_text_from_results_cannot_become_markup(page, html, make_floor):
@@ -136,19 +132,19 @@ def test_the_page_knows_no_time_and_no_place(full, tmp_path):
 def test_sections_come_newest_first_and_older_ones_are_flagged(full, html):
     sections = list(html(full).iter("section"))
     assert [node.get("id") for node in sections] == ["springs-v2", "springs-v1", "reading"]
-    banners = [[words(p) for p in node.iter("p") if p.get("class") == "banner"] for node in sections]
+    banners = [[p.words for p in node.iter("p") if p.get("class") == "banner"] for node in sections]
     assert [len(found) for found in banners] == [0, 1, 0]
     assert "compare with no other version" in banners[1][0]
 
 
 def test_a_section_has_all_its_parts_in_order(full, html):
     section = next(html(full).iter("section"))
-    assert [words(node) for node in section.iter("h3")] == ["Ranking", "Parity", "By element", "Models", "Provenance"]
-    assert words(section.find("h2")) == "Springs"
+    assert [node.words for node in section.iter("h3")] == ["Ranking", "Parity", "By element", "Models", "Provenance"]
+    assert section.find("h2").words == "Springs"
 
 
 def test_the_notes_say_what_applies(full, html):
-    notes = [words(node) for node in html(full).iter("div") if node.get("class") == "notes"]
+    notes = [node.words for node in html(full).iter("div") if node.get("class") == "notes"]
     assert "so their order is not established: Alpha and Beta." in notes[0]
     assert "95 % intervals" in notes[0]
     assert "≠: declared for another functional" in notes[0]
@@ -159,7 +155,7 @@ def test_the_notes_say_what_applies(full, html):
 
 def test_bars_on_a_logarithmic_scale_are_named(page, html, make_result):
     text = page([make_result("alpha", 0.01, 0.001), make_result("beta", 5.0, 0.1)])
-    notes = next(words(node) for node in html(text).iter("div") if node.get("class") == "notes")
+    notes = next(node.words for node in html(text).iter("div") if node.get("class") == "notes")
     assert "Bars on a logarithmic scale: Energy MAE, Energy RMSE, Force MAE." in notes
 
 
@@ -198,7 +194,7 @@ def test_every_radio_group_has_a_name_of_its_own(full, html):
 
 def test_an_empty_board_is_a_page_too(html):
     tree = html(render_page(Board(sections=())))
-    assert "No results yet." in words(tree)
+    assert "No results yet." in tree.words
 
 
 def test_colours_have_enough_contrast():

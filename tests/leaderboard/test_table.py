@@ -2,46 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-
-from xferbench.leaderboard.board import read_board
 from xferbench.leaderboard.columns import table_columns
-from xferbench.leaderboard.table import ranking_table
 from xferbench.results import from_json
 
 
-@pytest.fixture
-def section(lay_out, task_files):
-    """``section(*results)`` -> the first section of their board."""
-    return lambda *results: read_board(lay_out(list(results)), tasks=task_files).sections[0]
-
-
-@pytest.fixture
-def table(section, html):
-    """``table(*results)`` -> controls and table as an element tree."""
-
-    def make(*results):
-        found = section(*results)
-        return html(ranking_table(found, {row.entry.model_id: f"m-{row.entry.model_id}" for row in found.ranking.rows}))
-
-    return make
-
-
-def words(node):
-    return " ".join("".join(node.itertext()).split())
-
-
-def body_rows(tree, body=0):
-    return list(tree.iter("tbody"))[body].findall("tr")
-
-
-def column(tree, title):
-    """Index of the column whose heading starts with ``title``."""
-    return [words(head) for head in tree.find(".//thead/tr")].index(title)
-
-
 def test_headings_name_metric_reference_unit_and_direction(table, make_result):
-    heads = [words(head) for head in table(make_result()).find(".//thead/tr")]
+    heads = [head.words for head in table(make_result()).find(".//thead/tr")]
     assert heads[3:] == [
         "Followsfound", "Energy MAEraw, meV/atom ↓", "Energy MAEaligned, meV/atom ↓", "Energy RMSEaligned, meV/atom ↓", "Force MAEmeV/Å ↓",
         "Gap explainedaligned, ↑", "Coverageframes, materials",
@@ -49,8 +15,8 @@ def test_headings_name_metric_reference_unit_and_direction(table, make_result):
 
 
 def test_the_rank_column_sorts_back_into_the_original_order(table, make_result, make_floor):
-    rows = body_rows(table(make_result("beta", 0.2), make_result("alpha", 0.1), make_floor("zero", 0.15)))
-    assert [(row[0].get("data-sort"), words(row[1].find("a"))) for row in rows] == [
+    rows = table(make_result("beta", 0.2), make_result("alpha", 0.1), make_floor("zero", 0.15)).rows()
+    assert [(row[0].get("data-sort"), row[1].find("a").words) for row in rows] == [
         ("0", "Alpha"),
         ("1", "Zero"),
         ("2", "Beta"),
@@ -59,12 +25,12 @@ def test_the_rank_column_sorts_back_into_the_original_order(table, make_result, 
 
 def test_the_main_column_is_announced_as_sorted(table, make_result):
     sorted_heads = [head for head in table(make_result()).find(".//thead/tr") if head.get("aria-sort")]
-    assert [(words(head)[:10], head.get("aria-sort")) for head in sorted_heads] == [("Energy MAE", "ascending")]
+    assert [(head.words[:10], head.get("aria-sort")) for head in sorted_heads] == [("Energy MAE", "ascending")]
 
 
 def test_the_first_click_sorts_the_better_way(table, make_result):
     tree = table(make_result())
-    heads = {words(head): head.get("data-first") for head in tree.find(".//thead/tr")}
+    heads = {head.words: head.get("data-first") for head in tree.find(".//thead/tr")}
     assert heads["Force MAEmeV/Å ↓"] == "ascending"
     assert heads["Gap explainedaligned, ↑"] == "descending"
 
@@ -72,7 +38,7 @@ def test_the_first_click_sorts_the_better_way(table, make_result):
 def test_headings_and_names_are_header_cells(table, make_result):
     tree = table(make_result())
     assert {head.get("scope") for head in tree.find(".//thead/tr")} == {"col"}
-    assert body_rows(tree)[0].find("th").get("scope") == "row"
+    assert tree.rows()[0].find("th").get("scope") == "row"
 
 
 def test_a_table_that_scrolls_can_be_reached_by_keyboard_and_has_a_name(table, make_result):
@@ -82,18 +48,18 @@ def test_a_table_that_scrolls_can_be_reached_by_keyboard_and_has_a_name(table, m
 
 
 def test_floors_are_marked_and_carry_no_rank(table, make_result, make_floor):
-    floor, model = body_rows(table(make_result("alpha", 0.2), make_floor("zero", 0.1)))
-    assert (floor.get("class"), words(floor[0]), words(floor[1])) == ("floor", "", "Zerofloor")
-    assert (model.get("class"), words(model[0])) == (None, "1")
+    floor, model = table(make_result("alpha", 0.2), make_floor("zero", 0.1)).rows()
+    assert (floor.get("class"), floor[0].words, floor[1].words) == ("floor", "", "Zerofloor")
+    assert (model.get("class"), model[0].words) == (None, "1")
 
 
 def test_incomplete_results_have_a_body_of_their_own(table, make_result):
     counts = {"predicted": 9, "failed": 1, "errors": {"boom": 1}}
     tree = table(make_result("alpha"), make_result("beta", 0.01, 0.001, coverage=0.9, counts=counts))
-    title, row = body_rows(tree, 1)
-    assert words(title) == "Not ranked"
-    assert words(row[1]) == "Betacovers 90.0 % of the frames"
-    assert words(row[-1]) == "90.0 %9 of 10, 5"
+    title, row = tree.rows(1)
+    assert title.words == "Not ranked"
+    assert row[1].words == "Betacovers 90.0 % of the frames"
+    assert row[-1].words == "90.0 %9 of 10, 5"
 
 
 def test_switches_are_plain_form_controls(table, make_result, make_floor):
@@ -120,7 +86,7 @@ def test_further_metrics_are_there_but_not_at_first_sight(section, table, make_d
 def test_metrics_of_few_materials_are_no_columns(table, make_data):
     data = make_data()
     data["metrics"][3] |= {"n_materials": 4}
-    heads = [words(head) for head in table(from_json(data, "")).find(".//thead/tr")]
+    heads = [head.words for head in table(from_json(data, "")).find(".//thead/tr")]
     assert not [head for head in heads if head.startswith("Force")]
 
 
@@ -128,15 +94,15 @@ def test_the_aggregate_is_a_column_that_is_off_and_shows_what_it_caps(table, mak
     tree = table(make_result("alpha", 0.4, 0.01), make_floor("floor-ridge", 0.2))
     (box,) = [node for node in tree.iter("input") if node.get("value") == "aggregate"]
     assert box.get("checked") is None
-    at = column(tree, "Aggregateenergy, force ↓")
-    cells = [row[at] for row in body_rows(tree)]
+    at = tree.column("Aggregateenergy, force ↓")
+    cells = [row[at] for row in tree.rows()]
     assert {cell.get("class") for cell in cells} == {"aggregate"}
-    assert [words(cell) for cell in cells] == ["1.00", "1.00at the floor: energy, force"]
+    assert [cell.words for cell in cells] == ["1.00", "1.00at the floor: energy, force"]
 
 
 def test_rank_and_model_stay_in_sight_when_the_table_scrolls(table, make_result):
     tree = table(make_result())
-    for row in (tree.find(".//thead/tr"), body_rows(tree)[0]):
+    for row in (tree.find(".//thead/tr"), tree.rows()[0]):
         assert [cell.get("class") for cell in row][:2] == ["rank", "model"]
 
 

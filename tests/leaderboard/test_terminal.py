@@ -90,6 +90,14 @@ def test_a_column_without_values_is_left_out(table, make_data):
     assert "3 more metrics are in the result file" in lines
 
 
+def test_metrics_of_few_materials_are_no_columns(table, make_data):
+    data = make_data()
+    data["metrics"][3] |= {"n_materials": 4}
+    assert "Force MAE" not in table(from_json(data, ""))[2]
+    data["metrics"][3] |= {"n_materials": 5}
+    assert "Force MAE" in table(from_json(data, ""))[2]
+
+
 def test_a_main_metric_without_a_value_is_a_dash_and_explained(table, make_data, main_changed, make_result):
     data = main_changed(make_data("zero"), value=None, ci_low=None, ci_high=None, reason="no energy")
     lines = table(make_result("alpha"), from_json(data, ""))

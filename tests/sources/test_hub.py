@@ -8,8 +8,7 @@ import os
 import re
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -77,17 +76,12 @@ class HubHandler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def server(monkeypatch):
+def server(serving, monkeypatch):
     """The Hub, reached as through a mirror."""
-    made = ThreadingHTTPServer(("127.0.0.1", 0), HubHandler)
-    made.files, made.seen = {}, []
-    thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    monkeypatch.setenv("XFERBENCH_MIRROR", f"http://127.0.0.1:{made.server_port}")
-    yield made
-    made.shutdown()
-    made.server_close()
-    thread.join()
+    made = serving(HubHandler)
+    made.files = {}
+    monkeypatch.setenv("XFERBENCH_MIRROR", made.address)
+    return made
 
 
 @pytest.fixture
@@ -117,7 +111,7 @@ def test_datasets_gives_the_same_features_and_rows_for_the_repository_and_the_di
     published, synthetic_dataset, tmp_path
 ):
     environment = {
-        **os.environ, "HF_HOME": str(tmp_path), "HF_ENDPOINT": f"http://127.0.0.1:{published.server_port}",
+        **os.environ, "HF_HOME": str(tmp_path), "HF_ENDPOINT": published.address,
         "HF_HUB_OFFLINE": "0", "NO_PROXY": "*",
     }  # fmt: skip
     command = [sys.executable, "-c", LOADER, "owner/pairs", str(synthetic_dataset.directory)]

@@ -14,11 +14,14 @@ from scipy import optimize, stats
 from xferbench.metrics import METRICS
 from xferbench.statistics import (
     ClusterBootstrap,
+    Curve,
+    Estimate,
     PowerLaw,
     crossing,
     data_equivalence,
     fit_power_law,
     resample_curve,
+    versus,
 )
 
 SIZES = np.array([100.0, 300, 1000, 3000, 10_000, 30_000])
@@ -247,6 +250,18 @@ class TestDataEquivalence:
     def test_it_is_the_ratio_of_sizes_of_equal_error(self):
         first, second = PowerLaw(prefactor=10, exponent=0.5), PowerLaw(prefactor=40, exponent=0.5)
         assert [item.value for item in data_equivalence(*fits(first, second), [100, 1000])] == pytest.approx([16, 16])
+
+    def test_it_is_measured_between_points_as_by_the_laws_and_unknown_beyond_them(self):
+        # the error of the first at n is that of the second at 16 n; the largest size of the second is 30,000
+        first, second = PowerLaw(prefactor=10, exponent=0.5), PowerLaw(prefactor=40, exponent=0.5)
+        sizes = [100, 1000, 3000]
+        found = versus(*fits(first, second), sizes, first(sizes), Curve(x=SIZES, errors=second(SIZES)))
+        assert found.crossing.value == np.inf
+        assert {n: item.value for n, item in found.equivalence.items()} == pytest.approx(dict.fromkeys(sizes, 16))
+        assert found.observed == pytest.approx({100: 16, 1000: 16, 3000: np.nan}, nan_ok=True)
+
+    def test_what_has_no_end_is_null_in_a_file(self):
+        assert Estimate(2.0, 1.5, np.inf).to_json() == {"value": 2.0, "low": 1.5, "high": None}
 
     def test_it_is_one_at_the_crossing(self):
         pair = fits(TestCrossing.SHALLOW, TestCrossing.STEEP)

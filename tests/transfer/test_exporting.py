@@ -1,3 +1,4 @@
+import hashlib
 import io
 from contextlib import redirect_stdout
 
@@ -67,6 +68,16 @@ def test_the_model_file_declares_elements_and_references(method, runs):
         table = table + references_table(load_network(run.directory / "base.pth.tar"))
     for symbol, energy in model.references.items():
         assert energy == pytest.approx(table[atomic_number(symbol) - 1])
+
+
+def test_other_weights_are_another_model_file(runs, paired, tiny, tmp_path):
+    """Predictions that a model file made are continued by its text: name and references alone do not tell runs apart."""
+    run = runs["finetune-refit-refs"]
+    other = train("finetune-refit-refs", paired, tmp_path / "run", tiny(epochs=1, batch_size=16, lr=1e-4))
+    assert other.record["model_id"] == run.record["model_id"]
+    same, different = run.model.read_text(), other.model.read_text()
+    hashes = [hashlib.sha256((it.directory / "model.safetensors").read_bytes()).hexdigest() for it in (run, other)]
+    assert same.replace(hashes[0], hashes[1]) == different != same
 
 
 def test_safetensors_hold_the_same_weights(runs):

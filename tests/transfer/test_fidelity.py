@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from xferbench.errors import UsageError
-from xferbench.transfer.fidelity import Fidelity, checked_share
+from xferbench.transfer.fidelity import Fidelity
 from xferbench.transfer.method import REFERENCES, Setting, build, plain, references_table
 from xferbench.transfer.referencing import refitted
 
@@ -42,7 +42,9 @@ def test_both_functionals_are_learned_from(setting, tiny):
     assert build("multi-fidelity", half).gga_share == 0.5
 
 
+@pytest.mark.parametrize("method", ["multi-fidelity", "replay"])
 @pytest.mark.parametrize("share", [0, 1.5])
-def test_a_share_is_a_part_of_the_frames(share):
+def test_a_share_is_a_part_of_the_frames(setting, tiny, method, share):
+    wrong = Setting(config=tiny(options={"gga_share": share}), pairs=setting.pairs)
     with pytest.raises(UsageError, match=rf"options.gga_share = {share:g} must be above 0 and at most 1"):
-        checked_share(share)
+        build(method, wrong)

@@ -74,7 +74,9 @@ def test_isolated_atoms_come_from_a_file(setting, tiny, tmp_path):
 
 
 def test_isolated_atoms_without_a_file_or_an_element_are_refused(setting, tiny, tmp_path):
-    with pytest.raises(UsageError, match=r"needs the energies of isolated atoms: --set options\.atoms=FILE"):
+    with pytest.raises(
+        UsageError, match=r"needs the energies of isolated atoms: --set options\.atoms=FILE, in a study --option"
+    ):
         build("finetune-isolated-atoms", setting)
     (tmp_path / "atoms.json").write_text(json.dumps({"PBE": {"Li": -0.3}, "r2SCAN": {"Li": -0.4}}))
     config = tiny(options={"atoms": str(tmp_path / "atoms.json")})

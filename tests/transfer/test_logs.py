@@ -6,7 +6,7 @@ import pytest
 
 from xferbench.errors import MissingExtraError, StorageError
 from xferbench.transfer.config import TrainConfig
-from xferbench.transfer.logs import Table, bar, loggers, mean_columns, read_rows
+from xferbench.transfer.logs import Table, loggers, mean_columns, read_rows
 
 
 def test_a_table_grows_and_is_cut_back_to_a_position(tmp_path):
@@ -90,16 +90,3 @@ def test_a_logger_that_is_not_installed_is_named(name, module, tmp_path, monkeyp
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingExtraError, match=rf'pip install "{name}"'):
         loggers(TrainConfig(loggers=(name,)), tmp_path)
-
-
-def test_the_bar_counts_frames_on_stderr(capsys):
-    with bar(10, 4, show=True) as shown:
-        shown.set_postfix(loss="0.5", refresh=False)
-        shown.update(6)
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert "training: 10/10 frames" in err
-    assert "left, loss=0.5" in err
-    with bar(10, 0, show=False) as hidden:
-        hidden.update(10)
-    assert capsys.readouterr().err == ""

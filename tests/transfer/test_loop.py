@@ -12,7 +12,7 @@ from xferbench.errors import DataError
 from xferbench.transfer.logs import read_rows
 from xferbench.transfer.loop import Clock, Loop, _stop_signals
 from xferbench.transfer.method import REFERENCES, build, engine
-from xferbench.transfer.run import LOG
+from xferbench.transfer.run import LOG, TIMING
 from xferbench.transfer.samples import samples
 
 
@@ -131,6 +131,26 @@ def test_the_clock_tells_waiting_from_working():
     facts = clock.facts()
     assert facts.keys() == {"seconds", "frames_per_second", "waiting_for_data"}
     assert 0 <= facts["waiting_for_data"] <= 1
+
+
+def test_validation_is_no_part_of_the_timing(make, tiny, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("xferbench.transfer.loop.time.perf_counter", lambda: now[0])
+
+    def validate(_):
+        now[0] += 1000.0
+        return dict.fromkeys(("energy", "forces", "stress", "magmoms"), 1.0)
+
+    def working(self, made):
+        for item in made:
+            now[0] += 1.0
+            yield item
+
+    monkeypatch.setattr(Clock, "waiting", working)
+    loop = make(tiny(epochs=2), validate=validate)
+    loop.run()
+    rows = read_rows(loop.directory / TIMING)
+    assert [row["seconds"] for row in rows] == [loop.n_batches] * 2
 
 
 @pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad")  # chgnet.model.model makes volumes so

@@ -7,7 +7,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from xferbench.transfer.config import TrainConfig
 from xferbench.transfer.method import REFERENCES, Setting, build
-from xferbench.transfer.optimizing import Average, hold, make_optimizer, rate, set_rates
+from xferbench.transfer.optimizing import Average, clip, hold, make_optimizer, rate, set_rates
 
 
 def test_the_cosine_is_that_of_torch_stepped_ten_times_an_epoch():
@@ -71,6 +71,20 @@ def test_references_that_wait_do_not_move(setting, tiny):
         assert torch.equal(table, before) == (epoch < 2)
 
 
+@pytest.mark.parametrize("largest", [None, 0.5, 1e9])
+def test_the_norm_is_that_of_torch_and_the_gradient_is_scaled_to_it(largest):
+    generator = torch.Generator().manual_seed(0)
+    parameters = [torch.nn.Parameter(torch.zeros(shape)) for shape in ((3, 4), (5,), (2,))]
+    others = [torch.nn.Parameter(torch.zeros_like(parameter)) for parameter in parameters]
+    for parameter, other in list(zip(parameters, others, strict=True))[:2]:
+        parameter.grad = torch.randn(parameter.shape, generator=generator)
+        other.grad = parameter.grad.clone()
+    expected = torch.nn.utils.clip_grad_norm_(others[:2], math.inf if largest is None else largest)
+    assert clip(parameters, largest) == float(expected) > 1
+    assert all(torch.equal(a.grad, b.grad) for a, b in list(zip(parameters, others, strict=True))[:2])
+    assert parameters[2].grad is None
+
+
 def test_the_average_is_an_exponential_one(network):
     network.requires_grad_(False)
     weight = network.get_parameter("mlp.layers.0.weight").requires_grad_(True)
@@ -78,8 +92,8 @@ def test_the_average_is_an_exponential_one(network):
     average = Average(network, 0.9)
     with torch.no_grad():
         weight.add_(1.0)
-    average.update(network)
-    average.update(network)
+    average.update()
+    average.update()
     assert list(average.weights) == ["mlp.layers.0.weight"]
     torch.testing.assert_close(average.weights["mlp.layers.0.weight"], first + 1 - 0.9**2)
 
@@ -90,7 +104,7 @@ def test_the_network_has_the_average_within_and_its_own_weights_after(network):
     mean = weight.detach().clone()
     with torch.no_grad():
         weight.add_(1.0)
-    with average.within(network):
+    with average.within():
         assert torch.equal(weight, mean)
     torch.testing.assert_close(weight.detach(), mean + 1)
 
@@ -100,7 +114,7 @@ def test_a_saved_average_is_continued(network):
     one, other = Average(network, 0.5), Average(network, 0.5)
     with torch.no_grad():
         network.get_parameter("site_wise.bias").add_(2)
-    one.update(network)
+    one.update()
     other.load(one.weights)
     assert all(torch.equal(value, one.weights[name]) for name, value in other.weights.items())
     assert math.isclose(

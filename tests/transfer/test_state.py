@@ -19,7 +19,7 @@ def test_everything_comes_back(parts, setting, tmp_path):
         if parameter.requires_grad:
             parameter.grad = torch.ones_like(parameter)
     optimizer.step()
-    average.update(network)
+    average.update()
     torch.manual_seed(5)
     now = state.State(epoch=3, batch=2, step=31, sums=[0.1] * state.N_SUMS, log_bytes=77, best=0.2, best_epoch=1)
     now.best_weights = {"a": torch.ones(2)}

@@ -232,6 +232,9 @@ def test_missing_predictions_are_refused_or_counted(request_, ase_predictions, t
         ({"task": "mini-statik"}, UnknownNameError, "did you mean 'mini-static'"),
         ({"model_id": "x"}, UsageError, "--model-id is for predictions files"),
         ({"functional": "PBE"}, UsageError, "--functional is for predictions files"),
+        ({"model": "floor:zero", "model_id": "x"}, UsageError, "--model-id is for predictions files"),
+        ({"model": "floor:zero", "engine": "chgnet"}, UsageError, "--engine chgnet is for built-in potentials"),
+        ({"model": "x.parquet", "engine": "chgnet"}, UsageError, "x.parquet runs none"),
     ],
 )
 def test_wrong_names_are_said_before_any_work(request_, tmp_path, changes, error, message):

@@ -35,7 +35,7 @@ def test_every_column_is_fitted_over_the_declared_range(table):
 
 
 def test_columns_are_compared_on_request(table):
-    (versus,) = fit_scaling(table, first=100, versus=["transfer:scratch"]).comparisons
+    (versus,) = fit_scaling(table, first=100, versus=["transfer:scratch"]).comparisons.values()
     assert versus.crossing.value == pytest.approx(100**2.5)
     assert versus.equivalence[1000.0].value == pytest.approx((1000 / (10 * 1000**-0.2)) ** (1 / 0.6) / 1000)
     assert versus.observed[1000.0] == pytest.approx(versus.equivalence[1000.0].value)
@@ -44,7 +44,7 @@ def test_columns_are_compared_on_request(table):
 def test_beyond_the_last_point_only_the_law_speaks(tmp_path):
     path = tmp_path / "curve.csv"
     path.write_text("n,a,b\n" + "\n".join(f"{n},{n**-0.3!r},{8 * n**-0.3!r}" for n in SIZES))
-    (versus,) = fit_scaling(path, first=1, versus=["a:b"]).comparisons
+    (versus,) = fit_scaling(path, first=1, versus=["a:b"]).comparisons.values()
     assert versus.crossing.value == np.inf
     assert np.isnan(versus.observed[100_000.0])
     assert "beyond" in scaling_table(fit_scaling(path, first=1, versus=["a:b"]))
@@ -58,7 +58,7 @@ def test_several_runs_of_one_size_are_points_of_the_fit_and_one_of_the_curve(tmp
     report = fit_scaling(path, first=1, versus=["a:b"])
     assert report.fits["a"].n_points == 8
     assert report.fits["a"].law.exponent == pytest.approx(0.3)
-    assert list(report.comparisons[0].equivalence) == SIZES
+    assert list(report.comparisons["a", "b"].equivalence) == SIZES
 
 
 def test_an_error_that_grows_has_one_sign_in_its_exponent(tmp_path):
@@ -159,7 +159,9 @@ def test_the_order_of_rows_does_not_matter(table, tmp_path):
     first, second = (fit_scaling(path, first=100, versus=["transfer:scratch"]) for path in (table, turned))
     for name in ("transfer", "scratch"):
         assert second.fits[name].law.exponent == pytest.approx(first.fits[name].law.exponent)
-    assert second.comparisons[0].observed == pytest.approx(first.comparisons[0].observed, nan_ok=True)
+    assert second.comparisons["transfer", "scratch"].observed == pytest.approx(
+        first.comparisons["transfer", "scratch"].observed, nan_ok=True
+    )
 
 
 def test_the_seed_moves_intervals_and_nothing_else(tmp_path):
@@ -195,7 +197,7 @@ def test_structures_of_little_worth_are_not_taken_for_unknown_ones(tmp_path):
     path = written(tmp_path, "n,a,b", *(f"{n},{4 * n**-0.3!r},{n**-0.3!r}" for n in (1, 10, 1000, 100_000)))
     report = fit_scaling(path, first=1, versus=["a:b"])
     worth = 0.25 ** (1 / 0.3)
-    assert report.comparisons[0].observed[1000.0] == pytest.approx(worth)
+    assert report.comparisons["a", "b"].observed[1000.0] == pytest.approx(worth)
     line = next(line for line in scaling_table(report).splitlines() if line.split()[:1] == ["1,000"])
     assert line.endswith(f", {worth:.2g}")
     assert "beyond" not in line

@@ -54,7 +54,7 @@ def cached(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say where data sets live."""
     for option in (
         click.option("--cache-dir", type=DIRECTORY, help="Instead of $XFERBENCH_CACHE or the user's cache directory."),
-        click.option("--offline", is_flag=True, help="Never use the network. Also: HF_HUB_OFFLINE=1."),
+        click.option("--offline", is_flag=True, help="Never use the network. Also: XFERBENCH_OFFLINE=1."),
     ):
         command = option(command)
     return command

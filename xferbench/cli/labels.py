@@ -87,7 +87,9 @@ def refs_compare(dataset: str, *, out: Path | None, json_output: bool, **options
 @click.option(
     "--resamples", "n_resamples", type=click.IntRange(1), default=1000, show_default=True, help="Of the materials."
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of resamples, trees and permutations.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of resamples, trees and permutations."
+)
 @cached
 @as_json
 def analyze(

@@ -47,7 +47,7 @@ def mini_generate(
 
 @mini.command("build")
 @click.option("--records", type=FILE, help="JSON lines; default: those in the package.")
-@click.option("--out", type=FILE, help="Parquet; default: the one in the package.")
+@click.option("-o", "--out", type=FILE, help="Parquet; default: the one in the package.")
 def mini_build(records: Path | None, out: Path | None) -> None:
     """Turn records into the embedded Parquet file. The same records give the same bytes."""
     from xferbench.sources.mini import build

@@ -28,7 +28,7 @@ def _fractions(_context: object, _parameter: object, value: str | None) -> tuple
 
 def shared(command: Callable[..., Any]) -> Callable[..., Any]:
     """What both kinds of study take."""
-    for option in (
+    options = (
         click.option(
             "-o", "--out", type=DIRECTORY, required=True, help="Directory of the study; what is finished there is kept."
         ),
@@ -62,7 +62,8 @@ def shared(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         cached,
         as_json,
-    ):
+    )
+    for option in reversed(options):  # the last one applied is the first one in the help
         command = option(command)
     return command
 

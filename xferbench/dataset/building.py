@@ -177,6 +177,10 @@ def _check_splits(facts: Mapping[str, Any], drops: Sequence[Drop]) -> None:
             f"data set {facts['dataset']!r} has no {what}: all was left out ({facts['drops']}), "
             f"such as {first.record_id!r}: {first.reason}, {first.detail}"
         )
+    if not materials:
+        raise DataError(
+            f"data set {facts['dataset']!r} has no {what}: what it is made from holds no records; look there"
+        )
     raise DataError(
         f"data set {facts['dataset']!r} has no {what} in {' and '.join(empty)}: {sum(counts.values())} {what} of {materials} "
         f"materials fell as {counts} (left out: {facts['drops'] or 'none'}) by fractions "

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xferbench.errors import UsageError
+from xferbench.errors import UnknownNameError, UsageError
 from xferbench.grouping import atomic_numbers
 from xferbench.records import Geometry
 from xferbench.registry import SOURCES, resolve
@@ -64,14 +64,17 @@ def load_source(
     With another split than its own it is another version of the data set, whose name says so.
 
     A loader takes those of the keywords ``version`` (the release), ``paths``, ``geometry`` (what the pairs of a user's files
-    share), ``cache_dir`` and ``offline`` that mean something to it. One that uses the network or reads large files does so when its frames are asked for, so that loading
-    costs nothing, and raises ``DataError`` then if it is offline and has no copy.
+    share), ``cache_dir`` and ``offline`` that mean something to it. One that uses the network or reads large files does so
+    when its frames are asked for, so that loading costs nothing, and raises ``DataError`` then if it is offline and has no
+    copy.
 
     Raises:
         UnknownNameError: No such source.
         UsageError: The source has no releases, or is not made from files; or a held-out element does not exist.
         DataError: The source is out of reach or damaged.
     """
+    if name not in SOURCES and Path(name).is_dir():
+        raise UnknownNameError(f"{name!r} is a directory; name the data set, and with --out the directory it is in")
     load = resolve("dataset", name, SOURCES)
     accepted = inspect.signature(load).parameters
     asked = {"version": release, "paths": tuple(paths), "geometry": geometry}

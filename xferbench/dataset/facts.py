@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xferbench.dataset.digesting import SortedFingerprint
+from xferbench.dataset.spill import Closing
 from xferbench.hygiene import DUPLICATE_GEOMETRY, FLAGS, UNCLEAN, flag_masks, geometry_keys, repeated
 from xferbench.records import GGA, PROPERTIES, SPLITS, Functional
 from xferbench.splits import SUBSET_PERCENTS, assign, subset_key, uncovered_elements
@@ -16,8 +17,6 @@ from xferbench.tables import list_lengths
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
-    from types import TracebackType
-    from typing import Self
 
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -115,7 +114,7 @@ class Hygiene:
         return found
 
 
-class Tally:
+class Tally(Closing):
     """Counts pairs as they pass, and computes the fingerprint of what has passed."""
 
     def __init__(self, rule: SplitRule, scratch: Path | None = None) -> None:
@@ -128,12 +127,8 @@ class Tally:
         self._labels: dict[str, Counter[str]] = {}
         self._fingerprint = SortedFingerprint(scratch)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Free the memory and the disk."""
         self._fingerprint.close()
 
     def add(self, *tables: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -23,7 +23,7 @@ from xferbench.dataset.dealing import settled
 from xferbench.dataset.facts import Tally
 from xferbench.dataset.joining import UNJUDGED_SCHEMA, join, single, unjudged, unjudged_table
 from xferbench.dataset.layout import SHARD_SCHEMA
-from xferbench.dataset.spill import SortedSpill, Spill
+from xferbench.dataset.spill import Closing, SortedSpill, Spill
 from xferbench.errors import DataError
 from xferbench.records import SPLITS, Geometry
 from xferbench.sources.stream import FrameStream
@@ -32,8 +32,6 @@ from xferbench.tables import take
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
-    from types import TracebackType
-    from typing import Self
 
     from numpy.typing import NDArray
 
@@ -83,7 +81,7 @@ class Paired:
         return facts
 
 
-class Gathering:
+class Gathering(Closing):
     """Collects frames, then pairs them. A context: leaving it frees the disk."""
 
     def __init__(self, scratch: Path | None = None) -> None:
@@ -97,12 +95,8 @@ class Gathering:
         self._frames = self._collection("pair_id")
         self._alone = self._collection("frame_id")
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Free the memory and the disk."""
         self._stack.close()
 
     def add_frames(self, frames: Iterable[Frame]) -> None:

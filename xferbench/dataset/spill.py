@@ -7,6 +7,7 @@ reaches the disk. Errors of the disk are raised as ``StorageError``.
 from __future__ import annotations
 
 import tempfile
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +21,6 @@ from xferbench.tables import take
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import TracebackType
     from typing import Self
 
 IN_MEMORY = 1 << 23
@@ -31,7 +31,21 @@ BLOCK = 1 << 18
 """Bytes of a sorted run that are read back at a time: one block of each run is in memory while runs are merged."""
 
 
-class Spill:
+class Closing(ABC):
+    """Something that is closed at the end of a ``with``."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free the memory and the disk."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self.close()
+
+
+class Spill(Closing):
     """Tables of one schema that can be read back, any number of times."""
 
     def __init__(self, schema: pa.Schema, place: Path | None = None) -> None:
@@ -46,14 +60,6 @@ class Spill:
         self._file = tempfile.SpooledTemporaryFile(IN_MEMORY, dir=str(self._place))  # noqa: SIM115 - closed by `close`
         self._parts: list[tuple[int, int]] = []
         self._end = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Free the memory and the disk."""
@@ -93,7 +99,7 @@ class _Block:
     size: int
 
 
-class SortedSpill:
+class SortedSpill(Closing):
     """Rows in, in any order; rows out, sorted by a text column. An external merge sort.
 
     Rows with one key come out in one table, in an order of their own.
@@ -105,14 +111,6 @@ class SortedSpill:
         self._blocks: list[_Block] = []
         self._run: list[pa.Table] = []
         self._size = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Free the memory and the disk."""

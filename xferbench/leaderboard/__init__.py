@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from xferbench.errors import StorageError
 from xferbench.leaderboard.board import Board, read_board
 from xferbench.leaderboard.cards import ModelCard, cards_directory, load_cards, read_card
 from xferbench.leaderboard.markdown import render_markdown
@@ -65,10 +66,14 @@ def build(directory: Path, *, cards: Path | None = None, tasks: Path | None = No
         tasks: Where the task files are instead of the package's own.
 
     Raises:
-        StorageError: The directory is not there, or a file cannot be read or written.
+        StorageError: The directory is not there or no leaderboard, or a file cannot be read or written.
         FormatError: Cards or results break their schema or contradict each other; every problem is listed.
     """
     board = read_board(directory, cards=cards, tasks=tasks)
+    if not any((directory / name).is_dir() for name in ("models", "results")):  # somebody else's README.md may be there
+        raise StorageError(
+            f"{directory} has neither models/ nor results/, so it is no leaderboard; name one, or make them"
+        )
     markdown, page = render_markdown(board), render_page(board)
     write_text(directory / "README.md", markdown)
     write_text(directory / "index.html", page)

@@ -7,6 +7,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from xferbench.drawing.rounding import Shown, show, shown_unit
+from xferbench.leaderboard.board import FEW_MATERIALS
 from xferbench.leaderboard.ranking import Entry, rank
 from xferbench.leaderboard.wording import (
     LOSES,
@@ -54,8 +55,8 @@ class Column:
 def terminal_table(results: Iterable[Result], task: Task) -> str:
     """Rank results of one task as text of at most ``WIDTH`` columns, in lines without trailing blanks.
 
-    The main metric is always shown. Others of its reference and statistic follow as far as they fit; the last line says
-    how many are left.
+    The main metric is always shown. Others of its reference and statistic follow as far as they fit, unless no result measures
+    them on ``FEW_MATERIALS`` materials; the last line says how many are left.
 
     Args:
         results: All of ``task``; trials on a limited number of frames are allowed, and named as such.
@@ -92,10 +93,16 @@ def _columns(ranking: Ranking) -> tuple[list[Column], int]:
     for metric in _candidates(rows[0].entry):
         column = Column(title=label(metric), unit=unit_arrow(metric), texts=_values(rows, metric.key))
         used = sum(other.width + len(GAP) for other in columns)
-        empty = set(column.texts) == {MISSING}
-        if metric.main or (not empty and used + column.width <= WIDTH):
+        few = _materials(rows, metric.key) < FEW_MATERIALS
+        if metric.main or (not few and used + column.width <= WIDTH):
             columns.append(column)
     return columns, len(columns) - fixed
+
+
+def _materials(rows: Sequence[Row], key: str) -> int:
+    """The most materials that any row measures a metric on; none if no row has a value."""
+    found = [row.entry.result.metric(key) for row in rows]
+    return max((item.n_materials for item in found if item is not None and item.value is not None), default=0)
 
 
 def _candidates(entry: Entry) -> list[MetricEntry]:

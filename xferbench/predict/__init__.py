@@ -10,7 +10,6 @@
 | ``facts`` | what a model declares, and the settings two runs must share |
 | ``log`` | what a model prints, bounded |
 | ``reasons`` | why a structure failed, in words that do not change from run to run |
-| ``progress`` | the bar |
 
 What the isolation stops and what it does not is in ``docs/isolation.md``.
 """

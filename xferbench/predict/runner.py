@@ -9,9 +9,9 @@ from xferbench.errors import DataError, ModelError, UsageError
 from xferbench.models import CheckResult
 from xferbench.predict.facts import ModelFacts, facts_of, run_settings, with_facts
 from xferbench.predict.log import Log
-from xferbench.predict.progress import bar
 from xferbench.predict.session import Limits, Session
 from xferbench.predict.store import Journal, discard, finish, finished, journal_path, log_path, tidy
+from xferbench.progress import bar
 from xferbench.records import Predictions
 from xferbench.storage import lock
 
@@ -133,7 +133,8 @@ def _predict(
     journal = Journal(journal_path(out), settings, [[frame.frame_id for frame in batch] for batch in batches])
     sizes = [len(batch) for batch in batches]
     failed = sum(map(_failures, journal.done.values()))
-    with bar(wanted["model"], sum(sizes), sum(sizes[number] for number in journal.done), show=show) as meter:
+    done = sum(sizes[number] for number in journal.done)
+    with bar(wanted["model"], sum(sizes), done, unit="structures", show=show) as meter:
         for number, batch in enumerate(batches):
             if number in journal.done:
                 continue

@@ -25,6 +25,7 @@ from xferbench.records import Geometry
 from xferbench.results import Identity, IdentityEntry
 from xferbench.scoring.rows import composition_energies
 from xferbench.statistics import ClusterBootstrap, clusters
+from xferbench.storage import finite
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -166,8 +167,8 @@ def _entry(
         value=float(found.value) if known else None,
         ci_low=None if certain is None else certain.low,
         ci_high=None if certain is None else certain.high,
-        softening=_number(found.softening),
-        uncorrected=_number(found.uncorrected),
+        softening=finite(float(found.softening)),
+        uncorrected=finite(float(found.uncorrected)),
         n_frames=int(informative.sum()),
         n_materials=n_materials,
         verdict="undecided" if certain is None else verdict(certain.low, certain.high),
@@ -232,7 +233,3 @@ def _per_atom(frame: Frame) -> float:
 
 def _divide(above: Floats, below: Floats, possible: NDArray[np.bool_]) -> Floats:
     return np.divide(above, below, out=np.full_like(above, np.nan), where=possible)
-
-
-def _number(value: Floats) -> float | None:
-    return float(value) if np.isfinite(value) else None

@@ -16,6 +16,7 @@ from xferbench.metrics import METRICS, Sample, together, undefined
 from xferbench.results import ElementEntry, MetricEntry
 from xferbench.scoring.rows import composition_energies, symbols
 from xferbench.statistics import ClusterBootstrap, Interval, clusters, tally
+from xferbench.storage import finite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -103,7 +104,7 @@ def _entry(
         key=wanted.key,
         unit=metric.unit,
         better=metric.better,
-        value=value if np.isfinite(value) else None,
+        value=finite(value),
         ci_low=None if interval is None else interval.low,
         ci_high=None if interval is None else interval.high,
         n_frames=0 if sample is None else sample.n_used,

@@ -34,10 +34,12 @@ from xferbench.statistics.scaling import (
     Estimate,
     PowerLaw,
     PowerLawFit,
+    Versus,
     crossing,
     data_equivalence,
     fit_power_law,
     resample_curve,
+    versus,
 )
 
 __all__ = [
@@ -52,6 +54,7 @@ __all__ = [
     "PowerLaw",
     "PowerLawFit",
     "Standing",
+    "Versus",
     "aggregate",
     "clusters",
     "compare",
@@ -68,4 +71,5 @@ __all__ = [
     "tail_probability",
     "tally",
     "tie_groups",
+    "versus",
 ]

@@ -25,16 +25,19 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from xferbench.storage import finite
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
     from xferbench.statistics.bootstrap import ClusterBootstrap
+    from xferbench.statistics.measures import Curve
 
     Floats = NDArray[np.float64]
 
@@ -65,6 +68,10 @@ class Estimate(NamedTuple):
     value: float
     low: float
     high: float
+
+    def to_json(self) -> dict[str, float | None]:
+        """Plain values; infinity is null."""
+        return {name: finite(value) for name, value in self._asdict().items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +132,35 @@ class PowerLawFit:
     method: Literal["points", "replicates"]
     confidence: float
     draws: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Versus:
+    """A first learning curve, of transfer, against a second one, from scratch.
+
+    Attributes:
+        crossing: Size from which the second is better, by the laws; infinite: never.
+        equivalence: Size -> times the data that the second needs for the same error, by the laws.
+        observed: The same between the measured points, without a law; NaN beyond the last.
+    """
+
+    crossing: Estimate
+    equivalence: Mapping[float, Estimate]
+    observed: Mapping[float, float]
+
+    def to_json(self, size: str) -> dict[str, Any]:
+        """Plain values; infinity is null.
+
+        Args:
+            size: What sizes are called.
+        """
+        return {
+            "crossing": self.crossing.to_json(),
+            "data_equivalence": [
+                {size: n, **factor.to_json(), "observed": finite(self.observed[n])}
+                for n, factor in self.equivalence.items()
+            ],
+        }
 
 
 def fit_power_law(
@@ -245,6 +281,26 @@ def data_equivalence(first: PowerLawFit, second: PowerLawFit, sizes: ArrayLike) 
     values = _exp(_size(_row(second.law), _law(_row(first.law), n))[0] - n)
     drawn = _exp(_size(second.draws[:count], _law(first.draws[:count], n)) - n)
     return [_estimate(float(value), column, first.confidence) for value, column in zip(values, drawn.T, strict=True)]
+
+
+def versus(
+    first: PowerLawFit, second: PowerLawFit, sizes: Sequence[float], errors: ArrayLike, measured: Curve
+) -> Versus:
+    """Compare two learning curves at sizes of the first.
+
+    Args:
+        first: Its law.
+        second: Law of the other.
+        sizes: (n,) of the first.
+        errors: (n,) of the first, as measured.
+        measured: The other, as measured.
+    """
+    factors = measured.size(errors) / np.asarray(sizes, dtype=np.float64)
+    return Versus(
+        crossing=crossing(first, second),
+        equivalence=dict(zip(sizes, data_equivalence(first, second, sizes), strict=True)),
+        observed=dict(zip(sizes, factors.tolist(), strict=True)),
+    )
 
 
 def _row(law: PowerLaw) -> Floats:

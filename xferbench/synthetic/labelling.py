@@ -9,11 +9,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xferbench.progress import bar
 from xferbench.records import Drop, Frame, Functional
 from xferbench.storage import read_json, to_json, write_text
 from xferbench.synthetic.structures import KINDS, RATTLE, SEED, STRAIN, VOLUMES, copies, crystal, fillings
@@ -76,17 +78,16 @@ def labelled(directory: Path, chosen: Sequence[Filling] | None = None) -> Iterat
         StorageError: The disk refuses.
         IntegrityError: A chunk is damaged.
     """
-    from tqdm import tqdm
-
     chunks = _chunks(directory, fillings() if chosen is None else chosen)
-    with tqdm(total=sum(len(chunk.fillings) for chunk in chunks), unit=" fillings", disable=None) as bar:
+    total = sum(len(chunk.fillings) for chunk in chunks)
+    with bar("labelling", total, 0, unit="fillings", show=sys.stderr.isatty()) as meter:
         teachers: dict[Functional, CHGNetEngine] = {}
         for chunk in chunks:
             if not chunk.path.exists():
                 teachers = teachers or _teachers()
                 _make(chunk, teachers)
             yield from read(chunk.path)
-            bar.update(len(chunk.fillings))
+            meter.update(len(chunk.fillings))
 
 
 def read(path: Path) -> Iterator[Frame | Drop]:

@@ -10,7 +10,7 @@ from xferbench.errors import MissingExtraError
 from xferbench.models.chgnet.checkpoint import SHIPPED, load_engine, save_network
 from xferbench.records import Functional
 from xferbench.references.composition import atomic_number
-from xferbench.storage import write_bytes, write_text
+from xferbench.storage import sha256, write_bytes, write_text
 from xferbench.transfer.evaluating import add
 from xferbench.transfer.method import references_table
 from xferbench.transfer.run import BASE, MODEL, SAFE, WEIGHTS
@@ -45,6 +45,7 @@ from pathlib import Path
 
 MODEL_ID = "{model_id}"
 MODEL_CARD = "{model_id}.toml"
+WEIGHTS_SHA256 = "{sha256}"
 FUNCTIONAL = "r2SCAN"
 SUPPORTED_ELEMENTS = {elements}
 REFERENCES = {references}
@@ -107,7 +108,7 @@ def export(directory: Path, record: dict[str, Any], network: CHGNet, base: CHGNe
         save_network(base, directory / BASE)
     write_bytes(directory / SAFE, safetensors(network))
     write_text(directory / f"{record['model_id']}.toml", card(record, sum(p.numel() for p in network.parameters())))
-    write_text(directory / MODEL, _model_file(record, network, base))
+    write_text(directory / MODEL, _model_file(record, network, base, sha256(directory / SAFE)))
 
 
 def safetensors(network: CHGNet) -> bytes:
@@ -123,7 +124,8 @@ def safetensors(network: CHGNet) -> bytes:
     return save({name: value.contiguous() for name, value in network.state_dict().items()}, {"format": "pt"})
 
 
-def _model_file(record: dict[str, Any], network: CHGNet, base: CHGNet | None) -> str:
+def _model_file(record: dict[str, Any], network: CHGNet, base: CHGNet | None, sha256: str) -> str:
+    """The text of ``model.py``; the hash of the weights tells two runs of one name apart, whose predictions must not be mixed."""
     elements = record["references"]["elements"]
     table = references_table(network) + (0 if base is None else references_table(base))
     references = {symbol: float(table[atomic_number(symbol) - 1]) for symbol in elements}
@@ -138,6 +140,7 @@ def _model_file(record: dict[str, Any], network: CHGNet, base: CHGNet | None) ->
         file=MODEL,
         imports=imports,
         model_id=record["model_id"],
+        sha256=sha256,
         elements=json.dumps(elements),
         references=json.dumps(references, indent=4),
         load=load,

@@ -22,7 +22,6 @@ from xferbench.transfer.method import Group, Setting, Student, references_table,
 
 if TYPE_CHECKING:
     from xferbench.models.chgnet.model import CHGNet
-    from xferbench.transfer.referencing import References
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,23 +56,23 @@ class Fidelity(nn.Module):
 
 def multi_fidelity(setting: Setting, options: Shares) -> Student:
     """From the GGA model, both functionals train at once: a vector per functional, references of each refitted."""
-    network = setting.pretrained()
-    references = two_functionals(network, setting, learned=True)
-    return Student(
-        network=network,
-        groups=(Group(name="network", weights=weights_of(network)),),
-        references=references,
-        gga_share=checked_share(options.gga_share),
-        has_gga=True,
-    )
+    return two_functionals(setting.pretrained(), setting, options.gga_share, learned=True)
 
 
-def two_functionals(network: CHGNet, setting: Setting, *, learned: bool) -> References:
-    """Give a network two embeddings and two references per element, each fitted to the labels of its functional.
+def two_functionals(network: CHGNet, setting: Setting, gga_share: float, *, learned: bool) -> Student:
+    """A student of both functionals: two embeddings and two references per element, each fitted to its functional's labels.
 
-    Returns:
-        The references of r2SCAN.
+    Args:
+        network: Is changed.
+        setting: What there is to learn from.
+        gga_share: GGA frames for each r2SCAN frame.
+        learned: Whether the embeddings differ by a vector.
+
+    Raises:
+        UsageError: No share.
     """
+    if not 0 < gga_share <= 1:
+        raise UsageError(f"options.gga_share = {gga_share:g} must be above 0 and at most 1")
     table = references_table(network)
     target = referencing.refitted(table, setting.frames)
     source = referencing.refitted(table, [pair.gga for pair in setting.pairs])
@@ -83,15 +82,10 @@ def two_functionals(network: CHGNet, setting: Setting, *, learned: bool) -> Refe
     width = network.settings.atom_fea_dim
     # the shape changes on purpose
     parametrize.register_parametrization(embedding, "weight", Fidelity(width, learned=learned), unsafe=True)
-    return target
-
-
-def checked_share(share: float) -> float:
-    """A share of the GGA frames.
-
-    Raises:
-        UsageError: It is none.
-    """
-    if not 0 < share <= 1:
-        raise UsageError(f"options.gga_share = {share:g} must be above 0 and at most 1")
-    return share
+    return Student(
+        network=network,
+        groups=(Group(name="network", weights=weights_of(network)),),
+        references=target,
+        gga_share=gga_share,
+        has_gga=True,
+    )

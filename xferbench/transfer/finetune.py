@@ -122,7 +122,10 @@ def paired_difference(setting: Setting, options: NoOptions) -> Student:  # noqa:
 def isolated_atoms(setting: Setting, options: Atoms) -> Student:
     """From the GGA model, references moved by the difference of isolated atoms, frozen."""
     if not options.atoms:
-        raise UsageError("finetune-isolated-atoms needs the energies of isolated atoms: --set options.atoms=FILE")
+        raise UsageError(
+            "finetune-isolated-atoms needs the energies of isolated atoms: --set options.atoms=FILE, "
+            "in a study --option finetune-isolated-atoms:atoms=FILE"
+        )
     network = setting.pretrained()
     tables = read_atoms(Path(options.atoms))
     return _student(network, referencing.isolated_atoms(references_table(network), setting.pairs, tables))

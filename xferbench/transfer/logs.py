@@ -1,12 +1,11 @@
-"""What a run writes as it goes: CSV always, TensorBoard and Weights & Biases where asked for, a bar on stderr."""
+"""What a run writes as it goes: CSV always, TensorBoard and Weights & Biases where asked for."""
 
 from __future__ import annotations
 
 import csv
 import io
 import math
-import sys
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from xferbench.errors import MissingExtraError
 from xferbench.storage import disk_errors
@@ -15,12 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from tqdm import tqdm
-
     from xferbench.transfer.config import TrainConfig
-
-LINES_EVERY = 30.0
-"""Seconds between two lines where stderr is a file or a pipe."""
 
 
 class Logger(Protocol):
@@ -129,33 +123,6 @@ def loggers(config: TrainConfig, directory: Path) -> list[Logger]:
     if "wandb" in config.loggers:
         made.append(WeightsAndBiases(directory, config.recipe()))
     return made
-
-
-def bar(total: int, done: int, *, show: bool) -> tqdm[NoReturn]:
-    """A bar over the frames of all epochs: rate, loss, time left.
-
-    Args:
-        total: Frames of all epochs.
-        done: Those that an earlier run finished: shown as done, not counted in the rate.
-        show: Whether to draw anything.
-    """
-    from tqdm import tqdm
-
-    terminal = sys.stderr.isatty()
-    line = "{desc}: {n_fmt}/{total_fmt} frames, {rate_fmt}, {elapsed} gone, {remaining} left{postfix}\n"
-    return tqdm(
-        desc="training",
-        total=total,
-        initial=done,
-        unit=" frames",
-        file=sys.stderr,
-        disable=not show,
-        dynamic_ncols=terminal,
-        mininterval=0.2 if terminal else LINES_EVERY,
-        maxinterval=10.0 if terminal else LINES_EVERY,
-        miniters=None if terminal else 1,
-        bar_format=None if terminal else line,
-    )
 
 
 def mean_columns(values: Sequence[float], names: Sequence[str], prefix: str) -> dict[str, float | str]:

@@ -14,12 +14,13 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from xferbench.errors import DataError
+from xferbench.progress import bar
 from xferbench.records import PROPERTIES
 from xferbench.storage import write_json
 from xferbench.transfer import batches, health, logs, state
 from xferbench.transfer.loss import loss, not_finite
 from xferbench.transfer.method import plain
-from xferbench.transfer.optimizing import Average, hold, make_optimizer, rate, set_rates
+from xferbench.transfer.optimizing import Average, clip, hold, make_optimizer, rate, set_rates
 from xferbench.transfer.run import HEALTH, LOG, TIMING
 from xferbench.transfer.samples import listed
 from xferbench.units import EV_PER_A3_IN_GPA
@@ -69,6 +70,7 @@ class Loop:
         self.student, self.samples, self.validate, self.config = student, samples, validate, config
         self.processes, self.directory, self.max_rows, self.workers = processes, directory, max_rows, workers
         self.network = student.network
+        self.parameters = list(student.network.parameters())
         self.wrapped: Any = student.network
         self.optimizer = make_optimizer(student, config) if student.groups else None
         self.average = None if config.ema is None else Average(student.network, config.ema)
@@ -112,10 +114,11 @@ class Loop:
         self.loggers = logs.loggers(self.config, self.directory) if first else []
         n, done = len(self.samples), self.state
         size = self.config.batch_size
-        bar = logs.bar(n * self.config.epochs, n * done.epoch + size * done.batch, show=progress and first)
-        with bar as self.bar, _stop_signals(alone=self.processes.world == 1) as self.stop:
+        frames = n * done.epoch + size * done.batch
+        meter = bar("training", n * self.config.epochs, frames, unit="frames", show=progress and first)
+        with meter as self.bar, _stop_signals(alone=self.processes.world == 1) as self.stop:
             if not self.state.log_bytes:
-                self._record(row=[], errors=self._validated())
+                self._record(row=[], errors=self._validated(), timing={})
             while self.network_trains and self.state.epoch < self.config.epochs:
                 self._epoch()
                 limit = self.config.epoch_limit
@@ -182,8 +185,7 @@ class Loop:
         hold(self.student, config, at.epoch)
         if health.is_sampled(at.epoch, at.batch, self.n_batches):
             at.health.append(health.entry(at.step, sum(self.processes.gather(value)), self.network))
-        parameters = [p for p in self.network.parameters() if p.grad is not None]
-        norm = float(torch.nn.utils.clip_grad_norm_(parameters, config.clip or math.inf))
+        norm = clip(self.parameters, config.clip)
         if not math.isfinite(norm):
             self._stop_not_finite(labelled, f"the gradient's norm is {norm}")
         now = rate(config, at.epoch, at.batch, self.n_batches)
@@ -191,7 +193,7 @@ class Loop:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.average is not None:
-            self.average.update(self.network)
+            self.average.update()
         self._count(labelled, value, norm)
 
     def _count(self, labelled: batches.Labelled, value: float, norm: float) -> None:
@@ -216,6 +218,7 @@ class Loop:
 
     def _end_epoch(self) -> None:
         at, config = self.state, self.config
+        timing = self.clock.facts()
         sums = [sum(values) for values in zip(*self.processes.gather(at.sums), strict=True)]
         last = rate(config, at.epoch, self.n_batches - 1, self.n_batches)
         means = [
@@ -225,11 +228,11 @@ class Loop:
         row = [last, sums[0] / self.n_batches, at.largest, *means]
         errors = self._validated()
         at.epoch, at.batch, at.sums, at.largest = at.epoch + 1, 0, [0.0] * state.N_SUMS, 0.0
-        self._record(row=row, errors=errors)
+        self._record(row=row, errors=errors, timing=timing)
 
     def _validated(self) -> dict[str, Any]:
         """Errors on the validation set; the weights are kept if they are the best so far."""
-        with nullcontext() if self.average is None else self.average.within(self.network):
+        with nullcontext() if self.average is None else self.average.within():
             errors = self.validate(plain(self.network))
             error = errors[self.config.select]
             trained = self.state.step > 0 or not self.network_trains or not self.config.epochs
@@ -240,7 +243,7 @@ class Loop:
                 }
         return errors
 
-    def _record(self, *, row: Sequence[float], errors: dict[str, Any]) -> None:
+    def _record(self, *, row: Sequence[float], errors: dict[str, Any], timing: dict[str, float]) -> None:
         """Write what an epoch gave: log first, then the checkpoint that says how long the log is."""
         names = ("lr", "loss", "largest_gradient", *(f"train_{name}" for name in PROPERTIES))
         cells = logs.mean_columns(row or [math.nan] * len(names), names, "")
@@ -251,8 +254,8 @@ class Loop:
             numbers = {name: value for name, value in cells.items() if isinstance(value, float)}
             for logger in self.loggers:
                 logger.log(self.state.step, numbers)
-            if row:
-                logs.Table(self.directory / TIMING).add({"epoch": self.state.epoch, **self.clock.facts()})
+            if timing:
+                logs.Table(self.directory / TIMING).add({"epoch": self.state.epoch, **timing})
             write_json(self.directory / HEALTH, {"first_epoch": self.state.health})
         self._save()
 

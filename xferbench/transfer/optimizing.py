@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from torch import Tensor, nn
 
@@ -64,6 +65,15 @@ def hold(student: Student, config: TrainConfig, epoch: int) -> None:
                 student.network.get_parameter(name).grad = None
 
 
+def clip(parameters: Sequence[nn.Parameter], largest: float | None) -> float:
+    """Norm of the gradient, all parameters together; the gradient is scaled down to ``largest`` if it is longer."""
+    having = [parameter for parameter in parameters if parameter.grad is not None]
+    norm = get_total_norm([parameter.grad for parameter in having if parameter.grad is not None])
+    if largest is not None:
+        clip_grads_with_norm_(having, largest, norm)
+    return float(norm)
+
+
 class Average:
     """Exponential moving average of the weights that train.
 
@@ -73,15 +83,14 @@ class Average:
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
-        self.decay = decay
-        self.weights = {name: value.detach().clone() for name, value in _trained(network).items()}
+        self.decay, self.trained = decay, _trained(network)
+        self.weights = {name: value.detach().clone() for name, value in self.trained.items()}
 
-    def update(self, network: nn.Module) -> None:
+    def update(self) -> None:
         """Take in the weights after a step."""
-        now = _trained(network)
         with torch.no_grad():
             for name, mean in self.weights.items():
-                mean.lerp_(now[name], 1 - self.decay)
+                mean.lerp_(self.trained[name], 1 - self.decay)
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """Continue from a saved average."""
@@ -89,15 +98,14 @@ class Average:
             mean.copy_(weights[name])
 
     @contextmanager
-    def within(self, network: nn.Module) -> Iterator[None]:
-        """The network with the average as its weights; afterwards with its own."""
-        now = _trained(network)
-        own = {name: value.detach().clone() for name, value in now.items()}
+    def within(self) -> Iterator[None]:
+        """The network has the average as its weights; afterwards its own."""
+        own = {name: value.detach().clone() for name, value in self.trained.items()}
         try:
-            _assign(now, self.weights)
+            _assign(self.trained, self.weights)
             yield
         finally:
-            _assign(now, own)
+            _assign(self.trained, own)
 
 
 def _trained(network: nn.Module) -> dict[str, Tensor]:

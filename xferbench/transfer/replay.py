@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from xferbench.errors import ModelError
 from xferbench.models.chgnet.model import N_ELEMENTS, CHGNet
-from xferbench.transfer.fidelity import checked_share, two_functionals
-from xferbench.transfer.method import Group, Setting, Student, weights_of
+from xferbench.transfer.fidelity import two_functionals
+from xferbench.transfer.method import Setting, Student  # noqa: TC001 - options are found by the hints of a method
 
 if TYPE_CHECKING:
     from xferbench.models.chgnet.batch import Batch
@@ -65,12 +65,4 @@ class TwoHeads(CHGNet):
 
 def replay(setting: Setting, options: Repeated) -> Student:
     """From the GGA model, a head per functional: r2SCAN is learned while some GGA frames are repeated."""
-    network = TwoHeads.of(setting.pretrained())
-    references = two_functionals(network, setting, learned=False)
-    return Student(
-        network=network,
-        groups=(Group(name="network", weights=weights_of(network)),),
-        references=references,
-        gga_share=checked_share(options.gga_share),
-        has_gga=True,
-    )
+    return two_functionals(TwoHeads.of(setting.pretrained()), setting, options.gga_share, learned=False)

@@ -271,6 +271,8 @@ def _validation_errors(validation: Evaluator, network: CHGNet) -> dict[str, Any]
     Raises:
         DataError: Predictions that are not finite, or no frame that can be predicted and has an energy.
     """
+    if not validation.frames:
+        raise DataError("the data set has no validation frames, which pick the checkpoint; prepare it with a val split")
     predictions = validation.predict(network)
     broken = [found.frame_id for found in predictions if found.error == NOT_FINITE]
     if broken:

@@ -114,8 +114,7 @@ def score(request: Request) -> Report:
     """
     request = replace(request, model=canonical_model(request.model))
     task = load_task(request.task)
-    if not is_predictions(request.model) and not request.model.startswith("floor:"):
-        parse_spec(request.model, engine=request.engine)  # a wrong name should not cost the preparation of a data set
+    _check_options(request)  # a wrong name should not cost the preparation of a data set
     data = open_dataset(task, request)
     audited = None if request.audit is None else read_audited(request.audit)
     if audited is not None:
@@ -223,6 +222,18 @@ def _score(contender: Contender, task: Task, data: Dataset, request: Request, au
     )
 
 
+def _check_options(request: Request) -> None:
+    """Refuse a name that nobody has, and options that what is scored would ignore."""
+    predictions = is_predictions(request.model)
+    for option in ("model_id", "functional"):
+        if getattr(request, option) is not None and not predictions:
+            raise UsageError(f"--{option.replace('_', '-')} is for predictions files; a model declares it itself")
+    if not predictions and not request.model.startswith("floor:"):
+        parse_spec(request.model, engine=request.engine)
+    elif request.engine is not None:
+        raise UsageError(f"--engine {request.engine} is for built-in potentials; {request.model} runs none")
+
+
 def _contender(request: Request, task: Task, data: Dataset) -> Contender:
     """Run, compute or read the predictions that ``request.model`` names."""
     kind, _, name = request.model.partition(":")
@@ -230,9 +241,6 @@ def _contender(request: Request, task: Task, data: Dataset) -> Contender:
         return floor_contender(name, task, data)
     if is_predictions(request.model):
         return _from_file(request)
-    for option in ("model_id", "functional"):
-        if getattr(request, option) is not None:
-            raise UsageError(f"--{option.replace('_', '-')} is for predictions files; a model declares it itself")
     return _from_model(request, task, data)
 
 

@@ -12,14 +12,15 @@ import numpy as np
 
 from xferbench.errors import DataError, FormatError, UsageError
 from xferbench.registry import check_name
-from xferbench.statistics import Curve, crossing, data_equivalence, fit_power_law
-from xferbench.storage import read_bytes
+from xferbench.statistics import Curve, fit_power_law
+from xferbench.statistics import versus as compare_curves
+from xferbench.storage import finite, read_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from xferbench.statistics import Estimate, PowerLawFit
+    from xferbench.statistics import Estimate, PowerLawFit, Versus
 
 NOTE = (
     "Each size has one number, so the scatter of the points about the law stands for all noise; the form of the law is "
@@ -28,46 +29,19 @@ NOTE = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Versus:
-    """Two curves of one error.
-
-    Attributes:
-        first: The curve that starts lower: transfer.
-        second: The one that falls faster: scratch.
-        crossing: Structures from which ``second`` is better.
-        equivalence: Structures in the fit range -> times the data that ``second`` needs for the same error, by the laws.
-        observed: The same between the points as they are, without a law; NaN beyond the last.
-    """
-
-    first: str
-    second: str
-    crossing: Estimate
-    equivalence: Mapping[float, Estimate]
-    observed: Mapping[float, float]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Report:
-    """Fits by column, and the comparisons that were asked for."""
+    """Fits by column, and the comparisons that were asked for, by the names of their two columns."""
 
     fits: Mapping[str, PowerLawFit]
-    comparisons: Sequence[Versus]
+    comparisons: Mapping[tuple[str, str], Versus]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; infinity is null."""
         return {
             "fits": {name: _fit_json(fit) for name, fit in self.fits.items()},
             "comparisons": [
-                {
-                    "first": item.first,
-                    "second": item.second,
-                    "crossing": _estimate_json(item.crossing),
-                    "data_equivalence": [
-                        {"n": n, **_estimate_json(factor), "observed": _finite(item.observed[n])}
-                        for n, factor in item.equivalence.items()
-                    ],
-                }
-                for item in self.comparisons
+                {"first": first, "second": second, **item.to_json("n")}
+                for (first, second), item in self.comparisons.items()
             ],
             "scope": NOTE,
         }
@@ -110,7 +84,11 @@ def fit_scaling(
             raise DataError(f"{path}, column {name}: {error}") from error
     curves = {name: _curve(sizes, errors) for name, errors in columns.items()}
     inside = sorted({n for n in sizes if first <= n <= last})
-    return Report(fits=fits, comparisons=[_versus(pair, fits, curves, inside) for pair in pairs])
+    compared = {
+        (one, other): compare_curves(fits[one], fits[other], inside, curves[one](inside), curves[other])
+        for one, other in pairs
+    }
+    return Report(fits=fits, comparisons=compared)
 
 
 def scaling_table(report: Report) -> str:
@@ -121,9 +99,9 @@ def scaling_table(report: Report) -> str:
         formula += f" + {fit.law.floor:.4g}" if fit.with_floor else ""
         lines.append(f"{name} = {formula}")
         lines += [f"  {line}" for line in _fit_lines(fit)]
-    for item in report.comparisons:
-        lines.append(f"\n{item.first} against {item.second}")
-        lines.append(f"  {item.second} is better from {_text(item.crossing)} structures")
+    for (first, second), item in report.comparisons.items():
+        lines.append(f"\n{first} against {second}")
+        lines.append(f"  {second} is better from {_text(item.crossing)} structures")
         lines.append(f"  {'structures':>12s}  times the data by the laws, and between the points")
         lines += [
             f"  {n:12,.0f}  {_text(factor)}, {_observed(item.observed[n])}" for n, factor in item.equivalence.items()
@@ -192,42 +170,19 @@ def _curve(sizes: Sequence[float], errors: Sequence[float]) -> Curve:
     return Curve(x=np.array(ordered), errors=np.array([sum(runs[n]) / len(runs[n]) for n in ordered]))
 
 
-def _versus(
-    pair: tuple[str, str], fits: Mapping[str, PowerLawFit], curves: Mapping[str, Curve], sizes: Sequence[float]
-) -> Versus:
-    first, second = pair
-    factors = data_equivalence(fits[first], fits[second], sizes)
-    observed = curves[second].size(curves[first](sizes)) / np.array(sizes)
-    return Versus(
-        first=first,
-        second=second,
-        crossing=crossing(fits[first], fits[second]),
-        equivalence=dict(zip(sizes, factors, strict=True)),
-        observed=dict(zip(sizes, observed.tolist(), strict=True)),
-    )
-
-
 def _fit_json(fit: PowerLawFit) -> dict[str, Any]:
     return {
-        "prefactor": _estimate_json(fit.prefactor),
-        "exponent": _estimate_json(fit.exponent),
-        "floor": _estimate_json(fit.floor),
+        "prefactor": fit.prefactor.to_json(),
+        "exponent": fit.exponent.to_json(),
+        "floor": fit.floor.to_json(),
         "with_floor": fit.with_floor,
-        "r2": _finite(fit.r2),
-        "fit_range": [_finite(end) for end in fit.fit_range],
+        "r2": finite(fit.r2),
+        "fit_range": [finite(end) for end in fit.fit_range],
         "n_points": fit.n_points,
         "n_outside": fit.n_outside,
         "method": fit.method,
         "confidence": fit.confidence,
     }
-
-
-def _estimate_json(estimate: Estimate) -> dict[str, float | None]:
-    return {name: _finite(value) for name, value in estimate._asdict().items()}
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _observed(factor: float) -> str:

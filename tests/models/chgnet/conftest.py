@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -12,10 +9,9 @@ from xferbench.models.chgnet.batch import Batch
 from xferbench.models.chgnet.engine import CHGNetEngine
 from xferbench.models.chgnet.frozen import FrozenCHGNet
 from xferbench.models.chgnet.graph import build
+from xferbench.models.chgnet.layers import State
 from xferbench.models.chgnet.model import CHGNet, Settings
 from xferbench.records import Functional
-
-CRYSTALS = Path(__file__).parents[3] / "benchmarks" / "chgnet_crystals.py"
 
 SHAPES = {
     "as 0.3.0": {},
@@ -49,12 +45,9 @@ SHAPES = {
 
 
 @pytest.fixture(scope="session")
-def crystals():
+def crystals(script):
     """The module ``benchmarks/chgnet_crystals.py``."""
-    spec = importlib.util.spec_from_file_location("chgnet_crystals", CRYSTALS)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("chgnet_crystals")
 
 
 @pytest.fixture(scope="session")
@@ -84,6 +77,25 @@ def make_batch():
         graphs = build(structures, atom_cutoff=s.atom_graph_cutoff, bond_cutoff=s.bond_graph_cutoff, isolated=isolated)
         weight = network.site_wise.weight
         return Batch.from_graphs(graphs, dtype=weight.dtype, device=weight.device)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_state():
+    """``make_state(network, batch)`` -> random features of the shapes that its layers read; options as ``torch.randn``."""
+
+    def make(network, batch, **options):
+        s = network.settings
+        sizes = {
+            "atoms": (len(batch.numbers), s.atom_fea_dim),
+            "bonds": (len(batch.center), s.bond_fea_dim),
+            "angles": (batch.n_angles, s.angle_fea_dim),
+            "weights": (len(batch.center), s.atom_fea_dim),
+            "short_weights": (batch.n_short, s.bond_fea_dim),
+        }
+        arrays = {name: torch.randn(*size, dtype=torch.float64, **options) for name, size in sizes.items()}
+        return State(**arrays)
 
     return make
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
-import sys
 import warnings
 from dataclasses import replace
 
@@ -66,15 +64,10 @@ def test_bonds_and_angles_are_those_of_chgnet(crystals, converter, kind):
 
 
 @pytest.fixture(scope="module")
-def comparison(crystals, request):
+def comparison(script):
     """The module ``benchmarks/chgnet_graphs.py``, which does this on thousands."""
     pytest.importorskip("chgnet")
-    sys.modules["chgnet_crystals"] = crystals
-    path = request.config.rootpath / "benchmarks" / "chgnet_graphs.py"
-    spec = importlib.util.spec_from_file_location("chgnet_graphs", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("chgnet_graphs")
 
 
 KINDS = {

@@ -14,23 +14,11 @@ def gated(network, layer="atom_conv_layers"):
     return getattr(network, layer)[0]
 
 
-def random_state(network, batch):
-    s = network.settings
-    sizes = {
-        "atoms": (len(batch.numbers), s.atom_fea_dim),
-        "bonds": (len(batch.center), s.bond_fea_dim),
-        "angles": (batch.n_angles, s.angle_fea_dim),
-        "weights": (len(batch.center), s.atom_fea_dim),
-        "short_weights": (batch.n_short, s.bond_fea_dim),
-    }
-    return {name: torch.randn(*size, dtype=torch.float64) for name, size in sizes.items()}
-
-
 @pytest.fixture
-def setting(make_network, make_batch, crystals):
+def setting(make_network, make_batch, make_state, crystals):
     network = make_network("uneven")
     batch = make_batch(crystals.small(2), network)
-    return network, batch, random_state(network, batch)
+    return network, batch, make_state(network, batch)
 
 
 def directed(batch):
@@ -44,11 +32,11 @@ def test_an_atom_convolution_is_equation_3(setting):
     network, batch, x = setting
     layer = network.atom_conv_layers[0]
     start, end, bond = directed(batch)
-    inputs = torch.cat([x["atoms"][start], x["bonds"][bond], x["atoms"][end]], dim=1)
-    messages = layer.twoBody_atom(inputs) * x["weights"][bond]
-    received = torch.zeros_like(x["atoms"]).index_add(0, start, messages)
-    expected = x["atoms"] + received @ layer.mlp_out.first.weight.T
-    torch.testing.assert_close(layer(x["atoms"], x["bonds"], x["weights"], batch), expected)
+    inputs = torch.cat([x.atoms[start], x.bonds[bond], x.atoms[end]], dim=1)
+    messages = layer.twoBody_atom(inputs) * x.weights[bond]
+    received = torch.zeros_like(x.atoms).index_add(0, start, messages)
+    expected = x.atoms + received @ layer.mlp_out.first.weight.T
+    torch.testing.assert_close(layer(x.atoms, x.bonds, x.weights, batch), expected)
 
 
 def corner_inputs(batch, x):
@@ -56,36 +44,36 @@ def corner_inputs(batch, x):
     start = torch.cat([batch.center[: batch.n_short], batch.neighbor[: batch.n_short]])
     vertex = start[batch.first]
     assert torch.equal(vertex, start[batch.second])
-    return first, second, torch.cat([x["bonds"][first], x["bonds"][second], x["angles"], x["atoms"][vertex]], dim=1)
+    return first, second, torch.cat([x.bonds[first], x.bonds[second], x.angles, x.atoms[vertex]], dim=1)
 
 
 def test_a_bond_convolution_is_equation_4(setting):
     network, batch, x = setting
     layer = network.bond_conv_layers[0]
     first, second, inputs = corner_inputs(batch, x)
-    messages = layer.twoBody_bond(inputs) * x["short_weights"][first] * x["short_weights"][second]
-    received = torch.zeros_like(x["bonds"]).index_add(0, first, messages)
-    expected = x["bonds"] + received @ layer.mlp_out.first.weight.T
-    found = layer(x["atoms"], x["bonds"], x["short_weights"], x["angles"], batch)
+    messages = layer.twoBody_bond(inputs) * x.short_weights[first] * x.short_weights[second]
+    received = torch.zeros_like(x.bonds).index_add(0, first, messages)
+    expected = x.bonds + received @ layer.mlp_out.first.weight.T
+    found = layer(x.atoms, x.bonds, x.short_weights, x.angles, batch)
     torch.testing.assert_close(found, expected)
-    assert torch.equal(found[batch.n_short :], x["bonds"][batch.n_short :])
+    assert torch.equal(found[batch.n_short :], x.bonds[batch.n_short :])
 
 
 def test_an_angle_update_is_equation_5(setting):
     network, batch, x = setting
     layer = network.angle_layers[0]
-    expected = x["angles"] + layer.twoBody_bond(corner_inputs(batch, x)[2])
-    torch.testing.assert_close(layer(x["atoms"], x["bonds"], x["angles"], batch), expected)
+    expected = x.angles + layer.twoBody_bond(corner_inputs(batch, x)[2])
+    torch.testing.assert_close(layer(x.atoms, x.bonds, x.angles, batch), expected)
 
 
-def test_an_output_bias_reaches_long_bonds_of_crystals_with_angles_only(make_network, make_batch):
+def test_an_output_bias_reaches_long_bonds_of_crystals_with_angles_only(make_network, make_batch, make_state):
     from ase.build import bulk
 
     network = make_network("as 0.2.0")
     batch = make_batch([bulk("Cu", a=3.6), bulk("Po", "sc", a=3.5)], network)
-    x = random_state(network, batch)
+    x = make_state(network, batch)
     layer = network.bond_conv_layers[0]
-    change = layer(x["atoms"], x["bonds"], x["short_weights"], x["angles"], batch) - x["bonds"]
+    change = layer(x.atoms, x.bonds, x.short_weights, x.angles, batch) - x.bonds
     long = torch.arange(len(batch.center)) >= batch.n_short
     angled = batch.angled[:, 0] > 0
     bias = layer.mlp_out.first.bias

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -20,19 +17,10 @@ pytestmark = [
 ]
 
 
-def benchmark(name, root):
-    """A module of the folder ``benchmarks``, where modules import each other."""
-    spec = importlib.util.spec_from_file_location(name, root / "benchmarks" / f"{name}.py")
-    sys.modules[name] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
-def parity(crystals, request):
+def parity(script):
     """The module ``benchmarks/chgnet_parity.py``."""
-    sys.modules["chgnet_crystals"] = crystals
-    return benchmark("chgnet_parity", request.config.rootpath)
+    return script("chgnet_parity")
 
 
 @pytest.mark.parametrize("variant", ["0.3.0", "0.2.0", "r2scan"])
@@ -110,9 +98,9 @@ def test_embedded_structures_are_within_all_limits_of_chgnet(parity):
 
 
 @pytest.fixture(scope="module")
-def gradients(parity, request):
+def gradients(script):
     """The module ``benchmarks/chgnet_gradients.py``."""
-    return benchmark("chgnet_gradients", request.config.rootpath)
+    return script("chgnet_gradients")
 
 
 def test_gradients_in_single_precision_are_those_in_double(gradients, crystals):

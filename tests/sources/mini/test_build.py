@@ -30,6 +30,14 @@ def test_the_committed_table_is_what_the_committed_records_build_to(out):
     )
 
 
+def test_a_file_without_records_leaves_the_old_table_alone(tmp_path, out):
+    out.write_bytes(b"old")
+    (tmp_path / "none.jsonl").write_text("\n")
+    with pytest.raises(FormatError, match=r"none.jsonl has no records, so nothing was built"):
+        build(tmp_path / "none.jsonl", out)
+    assert out.read_bytes() == b"old"
+
+
 def test_the_same_records_in_any_order_and_spelling_give_the_same_bytes(records, tmp_path, out):
     build(records, out)
     lines = records.read_text().splitlines()

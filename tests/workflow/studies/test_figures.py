@@ -37,9 +37,7 @@ def test_curves_are_in_the_unit_that_is_named(study):
 
 
 def test_markers_say_how_much_more_data_scratch_needs(study):
-    [energy] = [
-        item for item in study.scaling.comparisons if (item.method, item.quantity) == ("finetune-refit-refs", "energy")
-    ]
+    energy = study.scaling.comparisons["finetune-refit-refs", "energy"]
     n, factor = next((n, factor) for n, factor in energy.observed.items() if factor == factor)  # noqa: PLR0124 - not NaN
     assert f"{factor:.1f}×" in texts(figures(study)["scaling-energy"])
     assert n in study.n_pairs.values()

@@ -10,10 +10,6 @@ def study(finished):
     return finished("scaling")
 
 
-def words(node):
-    return " ".join("".join(node.itertext()).split())
-
-
 def test_the_page_is_whole_and_loads_nothing(study, html):
     page = render_page(study)
     tree = html(page)
@@ -24,7 +20,7 @@ def test_the_page_is_whole_and_loads_nothing(study, html):
 
 
 def test_every_table_of_the_report_is_on_the_page(study, html):
-    titles = [words(node) for node in html(render_page(study)).iter("h2")]
+    titles = [node.words for node in html(render_page(study)).iter("h2")]
     for wanted in ("Curves", "Power laws", "Against scratch", "Equal compute", "Forgetting"):
         assert wanted in titles
     assert sum(title.startswith("Test errors") for title in titles) == 4
@@ -40,6 +36,12 @@ def test_there_is_a_figure_for_every_quantity(study, html):
     assert len([node for node in html(render_page(study)).iter("svg") if node.get("class") == "curves"]) == 4
 
 
+def test_a_method_without_any_result_has_a_row_with_its_reason(conduct, html):
+    study = conduct(methods=("scratch", "finetune-isolated-atoms")).study
+    rows = [node.words for node in html(render_page(study)).iter("tr")]
+    assert "finetune-isolated-atomsDataError: finetune-isolated-atoms needs the energies of atoms" in rows
+
+
 def test_a_name_cannot_become_markup(study, html):
     from dataclasses import replace
 
@@ -49,14 +51,14 @@ def test_a_name_cannot_become_markup(study, html):
 
 def test_the_page_of_methods_has_no_curves(finished, html):
     tree = html(render_page(finished("methods")))
-    assert "Curves" not in [words(node) for node in tree.iter("h2")]
-    assert [words(node) for node in tree.iter("h1")] == ["Transfer methods on synthetic"]
+    assert "Curves" not in [node.words for node in tree.iter("h2")]
+    assert [node.words for node in tree.iter("h1")] == ["Transfer methods on synthetic"]
 
 
 def test_cells_are_those_of_the_report(study, html):
     from xferbench.workflow.studies import report
 
-    text = words(html(render_page(study)))
+    text = html(render_page(study)).words
     for _, _, content in list(report.sections(study))[-4:]:
         last = content.splitlines()[-1].strip("| ").split(" | ")
         for cell in last:

@@ -66,6 +66,7 @@ def test_a_study_grows_by_methods_sizes_and_seeds(tmp_path):
 )
 def test_another_study_is_not_mixed_in(tmp_path, change, message):
     settle(plan(), tmp_path)
+    (tmp_path / "runs" / "lora" / "subset-1" / "seed-0").mkdir(parents=True)
     with pytest.raises(UsageError, match=f"holds another study: {message}; choose another directory"):
         settle(plan(**change), tmp_path)
     assert read_plan(tmp_path).to_json() == plan().to_json()

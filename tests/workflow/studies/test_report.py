@@ -65,6 +65,25 @@ def test_what_is_missing_is_told(study):
     assert r"`runs/y` (no \*memory\*)" in text
 
 
+def test_a_method_without_any_result_has_a_row_with_its_reason(conduct):
+    study = conduct(methods=("finetune-isolated-atoms", "scratch")).study
+    rows = cells(report.errors_table(study, study.entries))
+    assert [row[0] for row in rows[2:]] == ["scratch", "finetune-isolated-atoms"]
+    assert rows[3][1:] == ["0", "DataError: finetune-isolated-atoms needs the energies of atoms", *["–"] * 3]
+    failed = next(line for line in report.facts(study) if line.startswith("Failed"))
+    run = "`runs/finetune-isolated-atoms/subset-1/seed-{}`"
+    assert failed.startswith(f"Failed: {run.format(0)}, {run.format(1)} (DataError")
+    assert failed.count("needs the energies") == 1
+
+
+def test_a_method_that_failed_with_one_seed_has_its_row_and_its_note(study):
+    from dataclasses import replace
+
+    broken = replace(study, failed={"runs/scratch/subset-1/seed-0": "no memory"})
+    assert report.without_result(broken, 1.0) == {}
+    assert report.errors_table(broken, broken.entries) == report.errors_table(study, study.entries)
+
+
 def test_a_crossing_may_never_come():
     assert report._size_text(Estimate(5000.0, 900.0, math.inf), 100) == "5,000 [900, never]"
     assert report._size_text(Estimate(5000.0, 3.0, 1e14), 1000) == "5,000 [<1,000, never]"

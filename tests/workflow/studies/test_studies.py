@@ -8,6 +8,7 @@ import pytest
 
 from xferbench import dataset
 from xferbench.errors import CheckFailedError, UnknownNameError, UsageError
+from xferbench.references.composition import symbols
 from xferbench.workflow import studies
 
 
@@ -80,6 +81,32 @@ def test_a_method_that_fails_is_told_and_tried_again(conduct, calls):
     assert [call[0] for call in calls()] == ["scratch", "finetune-isolated-atoms", "finetune-isolated-atoms"]
 
 
+def test_a_method_that_never_started_may_be_given_its_options(conduct):
+    methods = ("scratch", "finetune-isolated-atoms")
+    conduct(methods=methods, n_seeds=1)
+    assert conduct(methods=methods, n_seeds=1, options={methods[1]: {"atoms": "a.csv"}}).study.plan.options == {
+        methods[1]: {"atoms": "a.csv"}
+    }
+    with pytest.raises(UsageError, match="options of scratch None, not"):
+        conduct(methods=methods, n_seeds=1, options={methods[0]: {"rank": 4}})
+
+
+def test_isolated_atoms_take_part_once_their_energies_are_given(cache, tmp_path):
+    pytest.importorskip("chgnet")
+    atoms = tmp_path / "atoms.csv"
+    atoms.write_text("element,PBE,r2SCAN\n" + "".join(f"{symbol},-1.0,-3.0\n" for symbol in symbols(range(1, 95))))
+    grid = studies.Grid(
+        kind="methods",
+        methods=("finetune-isolated-atoms",),
+        n_seeds=1,
+        config=studies.settings("paper", epochs=0),
+        options=studies.method_options([f"finetune-isolated-atoms:atoms={atoms}"]),
+    )
+    report = studies.conduct("mini", grid, tmp_path / "study", studies.Means(), cache_dir=cache)
+    assert not report.study.failed
+    assert "| finetune-isolated-atoms | 1 | " in report.text
+
+
 def test_a_study_without_any_result_says_why(conduct):
     with pytest.raises(CheckFailedError, match="has finished: DataError: lora needs the energies of atoms"):
         conduct(methods=("lora",))
@@ -96,7 +123,7 @@ def test_scaling_finds_the_laws_that_were_put_in(conduct):
     fits = report.study.scaling.fits
     assert fits["scratch", "energy"].exponent.value == pytest.approx(0.6, abs=1e-6)
     assert fits["finetune-refit-refs", "forces"].exponent.value == pytest.approx(0.3, abs=1e-6)
-    energy = next(item for item in report.study.scaling.comparisons if item.quantity == "energy")
+    energy = report.study.scaling.comparisons["finetune-refit-refs", "energy"]
     assert energy.crossing.value == pytest.approx(5 ** (1 / 0.3), rel=1e-6)  # 2 n^-0.6 = 0.4 n^-0.3
     assert "## Power laws" in report.text
     assert "## Against scratch" in report.text

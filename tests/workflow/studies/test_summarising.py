@@ -23,8 +23,8 @@ def made(errors, *, spread=0.0, quantities=("energy",)):
     return Measured(materials=names, sums=empty | dict.fromkeys(quantities, sums), n_frames=N_MATERIALS, left_out=[])
 
 
-def table(measured, methods=("scratch", "lora"), subsets=(1.0,)):
-    plan = Plan(
+def plan(*methods, subsets=(1.0,)):
+    return Plan(
         kind="methods",
         dataset="d",
         fingerprint="f",
@@ -34,7 +34,10 @@ def table(measured, methods=("scratch", "lora"), subsets=(1.0,)):
         fit_from=1,
         config={},
     )
-    known = curves(plan, measured)
+
+
+def table(measured, methods=("scratch", "lora"), subsets=(1.0,)):
+    known = curves(plan(*methods, subsets=subsets), measured)
     return {(e.method, e.subset, e.quantity): e for e in entries(known, measured, {s: int(100 * s) for s in subsets})}
 
 
@@ -115,17 +118,7 @@ def test_methods_without_a_finished_run_have_no_line(three_seeds):
 
 
 def test_a_curve_has_a_draw_for_every_resample(three_seeds):
-    plan = Plan(
-        kind="methods",
-        dataset="d",
-        fingerprint="f",
-        methods=("lora",),
-        subsets=(1.0,),
-        seeds=(0,),
-        fit_from=1,
-        config={},
-    )
-    [curve] = curves(plan, made(three_seeds)).values()
+    [curve] = curves(plan("lora"), made(three_seeds)).values()
     assert curve.draws.shape == (RESAMPLES, 1)
     assert curve.draws.mean() == pytest.approx(1.0, abs=0.01)
 
@@ -180,17 +173,7 @@ def test_the_interval_over_seeds_has_the_spread_of_their_mean(n_seeds):
     stream = np.random.default_rng(n_seeds)
     values = {("scratch", 1.0, k): float(2 + 0.1 * stream.standard_normal()) for k in range(n_seeds)}
     measured = made(values)
-    plan = Plan(
-        kind="methods",
-        dataset="d",
-        fingerprint="f",
-        methods=("scratch",),
-        subsets=(1.0,),
-        seeds=(0,),
-        fit_from=1,
-        config={},
-    )
-    [curve] = curves(plan, measured).values()
+    [curve] = curves(plan("scratch"), measured).values()
     expected = np.std(list(values.values()), ddof=1) / np.sqrt(n_seeds)
     assert curve.draws.std() == pytest.approx(expected, rel=0.1)
 

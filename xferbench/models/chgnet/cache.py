@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xferbench.models.chgnet.graph import Crystals, Graphs, angles, build
+from xferbench.models.chgnet.graph import Crystals, Graphs, build
 from xferbench.storage import read_bytes, write_bytes
 
 if TYPE_CHECKING:
@@ -94,15 +94,6 @@ def _read(path: Path, crystals: Crystals) -> Graphs | None:
     except (zipfile.BadZipFile, ValueError, KeyError, EOFError) as error:
         log.warning("%s is damaged (%s) and built again", path, error)
         return None
-    vertex, first, second = angles(np.concatenate([center[:n_short], neighbor[:n_short]]), len(crystals.numbers))
-    return Graphs(
-        crystals=crystals,
-        center=center,
-        neighbor=neighbor,
-        image=image,
-        vector=vector,
-        n_short=n_short,
-        vertex=vertex,
-        first=first,
-        second=second,
+    return Graphs.from_bonds(
+        crystals=crystals, center=center, neighbor=neighbor, image=image, vector=vector, n_short=n_short
     )

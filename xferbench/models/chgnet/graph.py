@@ -109,6 +109,31 @@ class Graphs:
     first: Integers
     second: Integers
 
+    @classmethod
+    def from_bonds(
+        cls,
+        *,
+        crystals: Crystals,
+        center: Integers,
+        neighbor: Integers,
+        image: Integers,
+        vector: Floats,
+        n_short: int,
+    ) -> Graphs:
+        """Graphs of given bonds, with every angle that the short ones make."""
+        vertex, first, second = angles(np.concatenate([center[:n_short], neighbor[:n_short]]), len(crystals.numbers))
+        return cls(
+            crystals=crystals,
+            center=center,
+            neighbor=neighbor,
+            image=image,
+            vector=vector,
+            n_short=n_short,
+            vertex=vertex,
+            first=first,
+            second=second,
+        )
+
     @property
     def size(self) -> int:
         """Directed bonds plus angles: what time and memory are proportional to."""
@@ -135,24 +160,20 @@ def build(structures: Sequence[Atoms], *, atom_cutoff: float, bond_cutoff: float
     clear[crystals.owner[center[:n_short][_square(near) < COINCIDENT**2]]] = False
     _require(clear, "two atoms at the same place")
     if isolated == "raise":
-        _require(_all_bonded(crystals, center, neighbor), f"an isolated atom: no neighbour within {atom_cutoff:g} Å")
-    vertex, first, second = angles(np.concatenate([center[:n_short], neighbor[:n_short]]), len(crystals.numbers))
-    return Graphs(
-        crystals=crystals,
-        center=center,
-        neighbor=neighbor,
-        image=image,
-        vector=vector,
-        n_short=n_short,
-        vertex=vertex,
-        first=first,
-        second=second,
+        lonely = (
+            f'an isolated atom: no neighbour within {atom_cutoff:g} Å; load_engine(…, isolated="allow") predicts it'
+        )
+        _require(_all_bonded(crystals, center, neighbor), lonely)
+    return Graphs.from_bonds(
+        crystals=crystals, center=center, neighbor=neighbor, image=image, vector=vector, n_short=n_short
     )
 
 
 def _require(good: np.ndarray, what: str) -> None:
     """Raise one error that names, by place in the batch, every crystal that is not ``good`` (n_crystals,)."""
     if not good.all():
+        if len(good) == 1:
+            raise ModelError(f"the structure cannot be predicted: it has {what}")
         bad = np.flatnonzero(~good)
         names = ", ".join(map(str, bad[:10])) + (", …" if len(bad) > 10 else "")
         raise ModelError(f"{len(bad)} of {len(good)} structures cannot be predicted: structure {names} has {what}")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from xferbench import storage, tables, units
+from xferbench.errors import FormatError
 from xferbench.sources.mini.engine import XC
 from xferbench.sources.mini.recordfile import read_records
 from xferbench.sources.mini.structures import material_id
@@ -93,10 +94,13 @@ def build(records: Path | None = None, out: Path | None = None) -> Built:
 
     Raises:
         StorageError: A file cannot be read or written.
-        FormatError: The records break their format; all problems with their line numbers.
+        FormatError: There are no records, or they break their format; all problems with their line numbers.
     """
     out = PARQUET if out is None else out
-    rows = [_row(record) for record in read_records(RECORDS if records is None else records)]
+    records = RECORDS if records is None else records
+    rows = [_row(record) for record in read_records(records)]
+    if not rows:
+        raise FormatError(f"{records} has no records, so nothing was built; name a file of `xferbench mini generate`")
     tables.write_table(out, pa.Table.from_pylist(rows, schema=SCHEMA))
     return _summary(rows, out)
 

@@ -10,7 +10,6 @@ import numpy as np
 from xferbench.drawing.curves import Bridge, Series, curves
 from xferbench.drawing.rounding import scaled, shown_unit
 from xferbench.workflow.studies.measuring import QUANTITIES, metric
-from xferbench.workflow.studies.plan import SCRATCH
 
 if TYPE_CHECKING:
     from xferbench.drawing.markup import Markup
@@ -69,15 +68,15 @@ def _law(study: Study, method: str, quantity: str) -> tuple[tuple[float, float],
 
 def _bridges(study: Study, quantity: str) -> list[Bridge]:
     """How many times the data scratch needs, for the method that is best with the least data."""
-    compared = (
-        [] if study.scaling is None else [item for item in study.scaling.comparisons if item.quantity == quantity]
-    )
+    comparisons = {} if study.scaling is None else study.scaling.comparisons
+    compared = {method: item for (method, of), item in comparisons.items() if of == quantity}
     if not compared:
         return []
-    best = min(compared, key=lambda item: float(study.curves[item.method, quantity].errors[0]))
-    errors = dict(zip(best.observed, study.curves[best.method, quantity].errors.tolist(), strict=True))
+    best = min(compared, key=lambda method: float(study.curves[method, quantity].errors[0]))
+    observed = compared[best].observed
+    errors = dict(zip(observed, study.curves[best, quantity].errors.tolist(), strict=True))
     return [
         Bridge(start=n, end=n * factor, value=scaled(errors[n], metric(quantity).unit), text=f"{factor:.1f}×")
-        for n, factor in best.observed.items()
-        if math.isfinite(factor) and best.method != SCRATCH
+        for n, factor in observed.items()
+        if math.isfinite(factor)
     ]

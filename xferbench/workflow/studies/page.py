@@ -85,6 +85,10 @@ def _errors(study: Study, subset: float) -> Markup | None:
         )
         for name in names
     ]
+    rows += [
+        element("tr", element("th", name, scope="row"), element("td", why, colspan=len(QUANTITIES)))
+        for name, why in report.without_result(study, subset).items()
+    ]
     return _section(f"Test errors, {study.n_pairs[subset]:,} training pairs", _table(header, rows))
 
 

@@ -115,7 +115,7 @@ def settle(plan: Plan, out: Path) -> Plan:
 
 def _grown(old: Plan, new: Plan, out: Path) -> Plan:
     """Both plans in one."""
-    different = list(_differences(old, new))
+    different = list(_differences(old, new, out))
     if different:
         raise UsageError(f"{out} holds another study: {'; '.join(different)}; choose another directory for this one")
     return replace(
@@ -127,13 +127,15 @@ def _grown(old: Plan, new: Plan, out: Path) -> Plan:
     )
 
 
-def _differences(old: Plan, new: Plan) -> Iterator[str]:
+def _differences(old: Plan, new: Plan, out: Path) -> Iterator[str]:
     for name in ("kind", "fingerprint", "fit_from"):
         before, now = getattr(old, name), getattr(new, name)
         if before != now:
             yield f"{name} {before}, not {now}"
     for method in set(old.methods) & set(new.methods):
-        if old.options.get(method) != new.options.get(method):
+        # a method that never started, for want of an option, may be given it
+        started = any((out / RUNS / method).glob("subset-*/seed-*"))
+        if started and old.options.get(method) != new.options.get(method):
             yield f"options of {method} {old.options.get(method)}, not {new.options.get(method)}"
     for key in sorted(old.config.keys() | new.config.keys()):
         before, now = old.config.get(key), new.config.get(key)

@@ -56,12 +56,22 @@ def facts(study: Study) -> list[str]:
         f"Test: {counted:,} frames of {study.n_materials:,} materials{f'; {lost}' if study.left_out else '.'}",
     ]
     if study.failed:
-        lines.append("Failed: " + "; ".join(f"`{name}` ({plain(why)})" for name, why in study.failed.items()) + ".")
+        lines.append(f"Failed: {_failures(study)}.")
     if study.scaling is not None and study.scaling.unfitted:
         lines.append(f"Not fitted: {'; '.join(study.scaling.unfitted)}.")
     if study.open_runs:
         lines.append(f"{len(study.open_runs)} runs are not finished; the same command goes on with them.")
     return lines
+
+
+def without_result(study: Study, subset: float) -> dict[str, str]:
+    """Methods that failed on a training set with every seed, in the order of the plan -> why."""
+    there = {entry.method for entry in study.entries if entry.subset == subset}
+    found: dict[str, str] = {}
+    for cell in study.plan.cells():
+        if cell.subset == subset and cell.method not in there and cell.name in study.failed:
+            found.setdefault(cell.method, study.failed[cell.name])
+    return found
 
 
 def sections(study: Study) -> Iterator[tuple[str, str, str]]:
@@ -106,7 +116,7 @@ def _more(study: Study) -> Iterator[tuple[str, str, str]]:
 
 
 def errors_table(study: Study, chosen: Sequence[Entry]) -> str:
-    """A row per method, a column per quantity, by energy error."""
+    """A row per method, a column per quantity, by energy error; at the end what failed, with its reason."""
     known = {(entry.method, entry.quantity): entry for entry in chosen}
     names = _ordered(study, chosen)
     header = ["method", "seeds", *(f"{TITLES[name]}, {shown_unit(metric(name).unit)}" for name in QUANTITIES)]
@@ -115,6 +125,8 @@ def errors_table(study: Study, chosen: Sequence[Entry]) -> str:
         cells = [known.get((name, quantity)) for quantity in QUANTITIES]
         seeds = max(len(entry.values) for entry in cells if entry is not None)
         rows.append([plain(name), str(seeds), *(MISSING if entry is None else error_text(entry) for entry in cells)])
+    for name, why in without_result(study, chosen[0].subset).items():
+        rows.append([plain(name), "0", plain(why), *[MISSING] * (len(QUANTITIES) - 1)])
     return table(header, rows, left={"method"})
 
 
@@ -174,15 +186,13 @@ def law_table(study: Study) -> str:
 
 def versus_table(study: Study) -> str:
     """Data equivalence at every size, and crossings."""
-    comparisons = [] if study.scaling is None else study.scaling.comparisons
-    sizes = sorted({n for item in comparisons for n in item.equivalence})
-    header = ["method", "quantity", *(f"at {n:,}" for n in sizes), "scratch better from"]
+    comparisons = {} if study.scaling is None else study.scaling.comparisons
+    sizes = sorted({n for item in comparisons.values() for n in item.equivalence})
+    header = ["method", "quantity", *(f"at {n:,.0f}" for n in sizes), "scratch better from"]
     rows = []
-    for item in comparisons:
+    for (method, quantity), item in comparisons.items():
         cells = [_equivalence(item.observed.get(n), item.equivalence.get(n)) for n in sizes]
-        rows.append(
-            [plain(item.method), TITLES[item.quantity], *cells, _size_text(item.crossing, min(item.equivalence))]
-        )
+        rows.append([plain(method), TITLES[quantity], *cells, _size_text(item.crossing, min(item.equivalence))])
     return table(header, rows, left={"method", "quantity"})
 
 
@@ -214,6 +224,14 @@ def estimate_text(estimate: Estimate | None) -> str:
     return str(show(estimate.value, low, high, "1"))
 
 
+def _failures(study: Study) -> str:
+    """Runs that failed, those with one reason together."""
+    by_reason: dict[str, list[str]] = {}
+    for name, why in study.failed.items():
+        by_reason.setdefault(why, []).append(f"`{name}`")
+    return "; ".join(f"{', '.join(names)} ({plain(why)})" for why, names in by_reason.items())
+
+
 def _equivalence(observed: float | None, factor: Estimate | None) -> str:
     if observed is None or factor is None:
         return MISSING
@@ -222,15 +240,15 @@ def _equivalence(observed: float | None, factor: Estimate | None) -> str:
     return f"{measured} ({value} [{low}, {high}])"
 
 
-def _size_text(estimate: Estimate, smallest: int) -> str:
+def _size_text(estimate: Estimate, smallest: float) -> str:
     """A number of training pairs; one below all that were measured is only called so."""
     value, low, high = (_one_size(number, smallest) for number in estimate)
     return f"{value} [{low}, {high}]"
 
 
-def _one_size(number: float, smallest: int) -> str:
+def _one_size(number: float, smallest: float) -> str:
     if number < smallest:
-        return f"<{smallest:,}"
+        return f"<{smallest:,.0f}"
     return f"{number:,.0f}" if number < FARTHEST else "never"
 
 

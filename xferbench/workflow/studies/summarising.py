@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xferbench.statistics import ClusterBootstrap, Estimate, resample_curve
+from xferbench.storage import finite
 from xferbench.workflow.studies.measuring import QUANTITIES, metric
 from xferbench.workflow.studies.plan import SCRATCH, Cell
 
@@ -193,8 +194,3 @@ def plain(entry: Entry) -> dict[str, Any]:
         "nti_high": None if entry.ratio is None else finite(entry.ratio.high),
         "values": {str(seed): value for seed, value in entry.values.items()},
     }
-
-
-def finite(value: float) -> float | None:
-    """JSON has no infinity: null."""
-    return value if np.isfinite(value) else None

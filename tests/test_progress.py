@@ -3,7 +3,7 @@ from __future__ import annotations
 import io
 import sys
 
-from xferbench.predict import progress
+from xferbench import progress
 
 
 class Terminal(io.StringIO):
@@ -12,7 +12,7 @@ class Terminal(io.StringIO):
 
 
 def test_a_file_gets_whole_lines_and_few_of_them(capsys):
-    with progress.bar("springs", 100, 0, show=True) as meter:
+    with progress.bar("springs", 100, 0, unit="structures", show=True) as meter:
         for _ in range(100):
             meter.update(1)
     lines = [line.strip() for line in capsys.readouterr().err.splitlines() if line.strip()]
@@ -21,9 +21,19 @@ def test_a_file_gets_whole_lines_and_few_of_them(capsys):
     assert lines[1].startswith("springs: 100/100 structures")
 
 
+def test_a_line_names_its_unit_and_leaves_stdout_to_results(capsys):
+    with progress.bar("training", 10, 4, unit="frames", show=True) as meter:
+        meter.set_postfix(loss="0.5", refresh=False)
+        meter.update(6)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "training: 10/10 frames" in err
+    assert "left, loss=0.5" in err
+
+
 def test_a_line_has_rate_time_left_and_failures(capsys, monkeypatch):
     monkeypatch.setattr(progress, "LINES_EVERY", 0.0)
-    with progress.bar("springs", 10, 0, show=True) as meter:
+    with progress.bar("springs", 10, 0, unit="structures", show=True) as meter:
         meter.set_postfix_str("2 failed", refresh=False)
         meter.update(5)
     last = capsys.readouterr().err.strip().splitlines()[-1]
@@ -33,7 +43,7 @@ def test_a_line_has_rate_time_left_and_failures(capsys, monkeypatch):
 
 
 def test_what_an_earlier_run_did_is_shown_as_done_and_does_not_make_the_rate_look_better(capsys):
-    with progress.bar("springs", 1_000_000, 999_990, show=True) as meter:
+    with progress.bar("springs", 1_000_000, 999_990, unit="structures", show=True) as meter:
         assert meter.n == 999_990
         meter.update(10)
         seconds = meter.format_dict["elapsed"]
@@ -45,7 +55,7 @@ def test_what_an_earlier_run_did_is_shown_as_done_and_does_not_make_the_rate_loo
 def test_a_terminal_gets_one_line_that_is_redrawn(monkeypatch):
     stream = Terminal()
     monkeypatch.setattr(sys, "stderr", stream)
-    with progress.bar("springs", 3, 0, show=True) as meter:
+    with progress.bar("springs", 3, 0, unit="structures", show=True) as meter:
         meter.update(3)
     assert stream.getvalue().count("\r") >= 2
     assert stream.getvalue().count("\n") == 1
@@ -53,6 +63,6 @@ def test_a_terminal_gets_one_line_that_is_redrawn(monkeypatch):
 
 
 def test_nothing_is_drawn_unless_asked_for(capsys):
-    with progress.bar("springs", 3, 0, show=False) as meter:
+    with progress.bar("springs", 3, 0, unit="structures", show=False) as meter:
         meter.update(3)
     assert capsys.readouterr().err == ""

@@ -1,4 +1,4 @@
-"""The progress bar on stderr: how far, how fast, how long still, how many failed."""
+"""The progress bar on stderr: how far, how fast, how long still, and what its user adds (failures, a loss)."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ if TYPE_CHECKING:
 LINES_EVERY = 30.0
 """Seconds between two lines where stderr is a file or a pipe."""
 
-LINE = "{desc}: {n_fmt}/{total_fmt} structures, {rate_fmt}, {elapsed} gone, {remaining} left{postfix}\n"
+LINE = "{desc}: {n_fmt}/{total_fmt}{unit}, {rate_fmt}, {elapsed} gone, {remaining} left{postfix}\n"
 
 
-def bar(title: str, total: int, done: int, *, show: bool) -> tqdm[NoReturn]:
-    """A bar over structures: redrawn on a terminal, a line now and then elsewhere.
+def bar(title: str, total: int, done: int, *, unit: str, show: bool) -> tqdm[NoReturn]:
+    """A bar over things: redrawn on a terminal, a line now and then elsewhere.
 
     Args:
         title: What is being done.
-        total: All structures.
+        total: All of the things.
         done: Those finished by an earlier run: shown as done, not counted in the rate.
+        unit: What the things are, in the plural.
         show: Whether to draw anything.
     """
     from tqdm import tqdm
@@ -30,7 +31,7 @@ def bar(title: str, total: int, done: int, *, show: bool) -> tqdm[NoReturn]:
         desc=title,
         total=total,
         initial=done,
-        unit=" structures",
+        unit=f" {unit}",
         file=sys.stderr,
         disable=not show,
         dynamic_ncols=terminal,

@@ -1,4 +1,4 @@
-"""A real server on this machine that fails in every way servers do; nothing half-written is ever taken for data."""
+"""A server that fails in every way servers do; nothing half-written is ever taken for data."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import pytest
 
-from xferbench import download
-from xferbench.download import Policy, RemoteFile, fetch, fetch_article, figshare_files, mirrored, receipt
+from xferbench.download import MIRROR, Policy, RemoteFile, fetch, fetching, receipt
 from xferbench.errors import DataError, IntegrityError, StorageError
 from xferbench.storage import lock, sha256
 
@@ -26,34 +25,12 @@ MD5 = hashlib.md5(CONTENT).hexdigest()  # noqa: S324 - what figshare publishes
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
-class Handler(BaseHTTPRequestHandler):
-    """Answers each request with the next of the server's scripts; the last one goes on for ever."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):
-        self.server.seen.append((self.path, dict(self.headers)))
-        scripts = self.server.scripts
-        scripts.pop(0)(self) if len(scripts) > 1 else scripts[0](self)
-
-    def log_message(self, *arguments):
-        pass
-
-    def answer(self, status, body=b"", **headers):
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **headers}.items():
-            if value is not None:
-                self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        self.wfile.write(body)
-
-
 def whole(content=CONTENT, tag='"v1"', ranges=True):
     """The file, or what is missing of it, as a good server gives it."""
 
     def script(handler):
-        begin = handler.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-")
-        start = int(begin) if ranges and handler.headers.get("If-Range") == tag else 0
+        asked = handler.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-")
+        start = int(asked) if ranges and handler.headers.get("If-Range") == tag else 0
         if start >= len(content):
             handler.answer(416, ETag=tag)
         elif start:
@@ -69,35 +46,34 @@ def status(code, body=b"", **headers):
     return lambda handler: handler.answer(code, body, **headers)
 
 
-def truncated(sent=1000, tag='"v1"', reset=False):
-    """Announces the whole and sends a part."""
+def begin(handler, sent, tag='"v1"'):
+    """Announce the whole and send a part."""
+    handler.send_response(200)
+    handler.send_header("Content-Length", str(len(CONTENT)))
+    if tag:
+        handler.send_header("ETag", tag)
+    handler.end_headers()
+    handler.wfile.write(CONTENT[:sent])
+    handler.wfile.flush()
+    handler.close_connection = True
 
+
+def truncated(sent=1000, tag='"v1"', reset=False):
     def script(handler):
-        handler.send_response(200)
-        handler.send_header("Content-Length", str(len(CONTENT)))
-        if tag:
-            handler.send_header("ETag", tag)
-        handler.end_headers()
-        handler.wfile.write(CONTENT[:sent])
-        handler.wfile.flush()
+        begin(handler, sent, tag)
         if reset:
             handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             handler.connection.close()
-        handler.close_connection = True
 
     return script
 
 
-def stalled(release):
+def stalled(release, sent):
+    """Sends a part and then nothing, until it is released."""
+
     def script(handler):
-        handler.send_response(200)
-        handler.send_header("Content-Length", str(len(CONTENT)))
-        handler.send_header("ETag", '"v1"')
-        handler.end_headers()
-        handler.wfile.write(CONTENT[:500])
-        handler.wfile.flush()
-        release.wait(10)
-        handler.close_connection = True
+        begin(handler, sent)
+        release.wait(60)
 
     return script
 
@@ -121,49 +97,16 @@ def endless(handler):
 
 
 @pytest.fixture
-def server():
-    """A server; ``server.scripts`` are its answers, ``server.seen`` the requests."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as made:
-        made.scripts, made.seen = [whole()], []
-        made.daemon_threads = True
-        made.url = f"http://127.0.0.1:{made.server_port}/data/file.bin"
-        thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield made
-        made.shutdown()
-        thread.join()
-
-
-@pytest.fixture(autouse=True)
-def _no_mirror(monkeypatch):
-    for name in (download.MIRROR, "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("no_proxy", "*")
-
-
-@pytest.fixture
-def waits():
-    return []
-
-
-@pytest.fixture
-def policy(waits):
-    return Policy(attempts=4, timeout=5.0, backoff=1.0, longest=100.0, sleep=waits.append)
-
-
-@pytest.fixture
-def remote(server):
-    return RemoteFile(folder="set", name="file.bin", urls=(server.url,))
+def server(server):
+    """A good server, until it is told otherwise."""
+    server.scripts = [whole()]
+    return server
 
 
 @pytest.fixture
 def client(server, remote, tmp_path, policy, waits):
     """All of it: ``get()`` fetches the file."""
     return SimpleNamespace(server=server, waits=waits, get=lambda: fetch(remote, tmp_path, policy=policy))
-
-
-def known(remote, **facts):
-    return RemoteFile(folder=remote.folder, name=remote.name, urls=remote.urls, **facts)
 
 
 def leftovers(tmp_path):
@@ -217,7 +160,7 @@ class TestGoodServers:
 
     @pytest.mark.parametrize("facts", [{"md5": MD5}, {"sha256": SHA256}, {"size": len(CONTENT)}])
     def test_what_is_known_of_a_file_is_held_to(self, remote, tmp_path, policy, facts):
-        assert fetch(known(remote, **facts), tmp_path, policy=policy).read_bytes() == CONTENT
+        assert fetch(replace(remote, **facts), tmp_path, policy=policy).read_bytes() == CONTENT
 
 
 class TestBadServers:
@@ -245,7 +188,7 @@ class TestBadServers:
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(download, "_accept", stop)
+            patch.setattr(fetching, "_accept", stop)
             with pytest.raises(KeyboardInterrupt):
                 fetch(remote, tmp_path, policy=policy)
         assert not (tmp_path / "downloads" / "set" / "file.bin").exists()
@@ -285,7 +228,7 @@ class TestBadServers:
 
     def test_a_stall_is_a_failure_and_not_waited_for(self, server, remote, tmp_path, waits):
         release = threading.Event()
-        server.scripts = [stalled(release), whole()]
+        server.scripts = [stalled(release, 500), whole()]
         impatient = Policy(attempts=2, timeout=0.2, sleep=waits.append)
         assert fetch(remote, tmp_path, policy=impatient).read_bytes() == CONTENT
         release.set()
@@ -349,12 +292,12 @@ class TestBadServers:
     def test_the_wrong_bytes_are_an_integrity_error_and_removed(self, remote, tmp_path, policy, facts):
         (name,) = facts
         with pytest.raises(IntegrityError, match=f"gives a file with {name} .* instead of 0000"):
-            fetch(known(remote, **facts), tmp_path, policy=policy)
+            fetch(replace(remote, **facts), tmp_path, policy=policy)
         assert leftovers(tmp_path) == []
 
     def test_another_length_than_known_is_refused_before_it_is_fetched(self, remote, tmp_path, policy):
         with pytest.raises(DataError, match=f"announces {len(CONTENT)} bytes, the file has 5"):
-            fetch(known(remote, size=5), tmp_path, policy=policy)
+            fetch(replace(remote, size=5), tmp_path, policy=policy)
 
     def test_the_next_address_is_tried(self, server, tmp_path, policy):
         server.scripts = [status(403), whole()]
@@ -401,75 +344,11 @@ class TestRules:
             fetch(remote, tmp_path, policy=policy)
         assert len(server.seen) == 1
 
-    def test_a_mirror_is_asked_instead_of_every_host(self, monkeypatch):
-        url = "https://host.example/a/b.json?x=1"
-        assert mirrored(url) == url
-        monkeypatch.setenv(download.MIRROR, "https://mirror.example/pub/")
-        assert mirrored(url) == "https://mirror.example/pub/host.example/a/b.json?x=1"
-
     def test_files_come_from_the_mirror(self, server, tmp_path, policy, monkeypatch):
-        monkeypatch.setenv(download.MIRROR, f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv(MIRROR, server.address)
         file = RemoteFile(folder="set", name="b", urls=("https://nowhere.example/a/b",))
         assert fetch(file, tmp_path, policy=policy).read_bytes() == CONTENT
         assert server.seen[0][0] == "/nowhere.example/a/b"
-
-
-class TestFigshare:
-    ROWS = [  # noqa: RUF012 - never changed
-        {"id": 5, "name": "a.json", "size": len(CONTENT), "computed_md5": MD5, "supplied_md5": ""},
-        {"id": 6, "name": "notes.txt", "size": 3, "computed_md5": "", "supplied_md5": ""},
-    ]
-
-    @pytest.fixture(autouse=True)
-    def _api(self, server, monkeypatch):
-        monkeypatch.setattr(download, "FIGSHARE", f"http://127.0.0.1:{server.server_port}/v2")
-        server.scripts = [status(200, json.dumps(self.ROWS).encode()), whole()]
-
-    def test_size_and_hash_are_those_the_api_tells_now(self, server, policy):
-        first, second = figshare_files(77, "set", policy=policy)
-        assert (first.name, first.size, first.md5) == ("a.json", len(CONTENT), MD5)
-        assert first.urls == (f"{download.FIGSHARE}/file/download/5",)
-        assert second.md5 is None
-        assert server.seen[0][0] == "/v2/articles/77/files?page_size=1000"
-
-    def test_the_wanted_files_are_fetched_and_found_again_offline(self, server, tmp_path, policy):
-        (path,) = fetch_article(77, "set", lambda name: name.endswith(".json"), tmp_path, policy=policy)
-        assert path.read_bytes() == CONTENT
-        assert fetch_article(77, "set", lambda name: name.endswith(".json"), tmp_path, offline=True) == [path]
-        assert len(server.seen) == 2
-
-    def test_offline_without_a_copy_is_one_clear_error(self, tmp_path):
-        with pytest.raises(DataError, match=r"figshare article 77 is not in .* and the network is forbidden"):
-            fetch_article(77, "set", lambda _: True, tmp_path, offline=True)
-
-    def test_an_article_without_the_wanted_files_is_said_so(self, tmp_path, policy):
-        with pytest.raises(DataError, match=r"none of the files expected of it; it has a.json, notes.txt"):
-            fetch_article(77, "set", lambda _: False, tmp_path, policy=policy)
-
-    def test_bytes_with_another_md5_are_refused(self, server, tmp_path, policy):
-        server.scripts[1] = whole(content=CONTENT[::-1])
-        with pytest.raises(IntegrityError, match="gives a file with md5"):
-            fetch_article(77, "set", lambda name: name == "a.json", tmp_path, policy=policy)
-
-    @pytest.mark.parametrize("body", [b"", b"<html>", b"{}", b"[1]", b'[{"id": 5}]', b'{"message": "no"}'])
-    def test_an_answer_that_is_no_list_of_files_is_said_so(self, server, policy, body):
-        server.scripts = [status(200, body)]
-        if body == b"{}":  # an empty object has no rows, and an empty list is what an article without files gives
-            assert figshare_files(77, "set", policy=policy) == []
-        else:
-            with pytest.raises(DataError, match=r"no JSON came|does not answer with a list of files"):
-                figshare_files(77, "set", policy=policy)
-
-    @pytest.mark.parametrize("name", ["../up.json", "/etc/passwd", "", ".hidden", "a/b"])
-    def test_a_name_that_leads_elsewhere_is_refused(self, server, policy, name):
-        server.scripts = [status(200, json.dumps([{**self.ROWS[0], "name": name}]).encode())]
-        with pytest.raises(DataError, match="does not answer with a list of files"):
-            figshare_files(77, "set", policy=policy)
-
-    def test_a_busy_api_is_asked_again(self, server, policy, waits):
-        server.scripts = [status(500), status(429, Retry_After="3"), status(200, b"[]")]
-        assert figshare_files(77, "set", policy=policy) == []
-        assert waits == [1.0, 3.0]
 
 
 def test_what_was_verified_is_what_lies_there(remote, tmp_path, policy):
@@ -496,26 +375,10 @@ def run_and_kill(url, tmp_path, after):
         process.communicate()
 
 
-def slow(release, first):
-    """Sends the beginning and then nothing, until it is released."""
-
-    def script(handler):
-        handler.send_response(200)
-        handler.send_header("Content-Length", str(len(CONTENT)))
-        handler.send_header("ETag", '"v1"')
-        handler.end_headers()
-        handler.wfile.write(CONTENT[:first])
-        handler.wfile.flush()
-        release.wait(60)
-        handler.close_connection = True
-
-    return script
-
-
 def test_a_killed_run_leaves_no_file_and_the_next_one_ends_with_the_whole(server, remote, tmp_path, policy):
     """The part on disk may be shorter than what was sent, since blocks are written whole; it is never taken for the file."""
     release = threading.Event()
-    server.scripts = [slow(release, 50_000)]
+    server.scripts = [stalled(release, 50_000)]
     run_and_kill(remote.urls[0], tmp_path, after=0)
     release.set()
     assert not (tmp_path / "downloads" / "set" / "file.bin").exists()
@@ -527,7 +390,7 @@ def test_a_killed_run_leaves_no_file_and_the_next_one_ends_with_the_whole(server
 
 @pytest.mark.parametrize("stage", ["write_json", "sha256"])
 def test_a_run_stopped_while_accepting_loses_nothing(client, tmp_path, monkeypatch, stage):
-    real = getattr(download, stage)
+    real = getattr(fetching, stage)
 
     def stop(path, *rest):
         if path.name in {"file.bin.json", "file.bin.part"}:
@@ -535,7 +398,7 @@ def test_a_run_stopped_while_accepting_loses_nothing(client, tmp_path, monkeypat
         return real(path, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(download, stage, stop)
+        patch.setattr(fetching, stage, stop)
         with pytest.raises(KeyboardInterrupt):
             client.get()
     assert not (tmp_path / "downloads" / "set" / "file.bin").exists()
