@@ -46,19 +46,26 @@ class Points(NamedTuple):
     r2scan: Floats
 
 
-def dimers(path: Path) -> Points:
-    """Every distance at which both functionals have an energy; half the energy of the pair."""
+def dimers(path: Path) -> tuple[Points, int]:
+    """Every distance at which both functionals have an energy, half that of the pair; how many were left out.
+
+    A calculation that failed has the energy 0 and is left out, as in ``xferbench prepare dimers``.
+    """
     with gzip.open(path) as stream:
         data = json.load(stream)
-    elements, pbe, r2scan = [], [], []
+    elements, pbe, r2scan, failed = [], [], [], 0
     for pair, curve in data["PBE"].items():
         other = dict(zip(data["r2SCAN"][pair]["distances"], data["r2SCAN"][pair]["energies"], strict=True))
         for distance, energy in zip(curve["distances"], curve["energies"], strict=True):
-            if distance in other:
+            if distance not in other:
+                continue
+            if 0.0 in (energy, other[distance]):
+                failed += 1
+            else:
                 elements.append(pair.split("-")[0])
                 pbe.append(energy / 2)
                 r2scan.append(other[distance] / 2)
-    return Points(elements, np.array(pbe), np.array(r2scan))
+    return Points(elements, np.array(pbe), np.array(r2scan)), failed
 
 
 def far_dimers(path: Path) -> dict[str, tuple[float, float]]:
@@ -192,7 +199,7 @@ def trend_rows(columns: dict[str, dict[str, float]]) -> list[str]:
 def report(data: Path) -> str:
     """The page."""
     dimer_file = data / "matbench-discovery" / "diatomics-dft.json.gz"
-    points, far = dimers(dimer_file), far_dimers(dimer_file)
+    (points, n_failed), far = dimers(dimer_file), far_dimers(dimer_file)
     solids = elements(data / "matcalc-element-refs" / "derived-paired-elements.csv")
     atomref, wrong = atom_references(data / "chgnet-matgl-atomrefs" / "chgnet-atomref.json")
     columns = {
@@ -223,6 +230,7 @@ def report(data: Path) -> str:
         shifts="\n".join(shift_rows(columns)),
         wrong="\n".join(f"- {symbol} {why}" for symbol, why in wrong.items()),
         n_resamples=N_RESAMPLES,
+        n_failed=n_failed,
         n_other=sum(not item["same_structure"] for item in solids.values()),
         n_solids=len(solids),
     )
@@ -251,6 +259,8 @@ chemistry, and in the CHGNet column also Hubbard U, empirical corrections and ot
 ## Before and after referencing
 
 {agreement}
+
+Left out of the dimers: {n_failed} points whose calculation failed with one of the functionals (energy 0).
 
 Raw energies of the two functionals agree poorly, because the shift differs from element to element. Removing each functional's own zero per element makes them agree. What kind of zero, the mean of an
 element or its free atoms, matters little for Pearson's coefficient, which large repulsive energies dominate; the rows with

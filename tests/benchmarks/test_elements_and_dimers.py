@@ -21,15 +21,15 @@ def module(script):
 
 @pytest.fixture
 def data(tmp_path):
-    """Three elements whose shift is -Z/2 per atom, with dimers bound by 1 eV that end at 6 Å."""
-    distances = [1.0, 2.0, 6.0]
+    """Three elements whose shift is -Z/2 per atom, with dimers bound by 1 eV that end at 6 Å; PBE failed at 5 Å."""
+    distances = [1.0, 2.0, 5.0, 6.0]
     curves = {"PBE": {}, "r2SCAN": {}}
     for k, (symbol, z) in enumerate([("He", 2), ("Be", 4), ("C", 6)]):
-        well = np.array([3.0, -1.0, 0.0]) - k
-        curves["PBE"][f"{symbol}-{symbol}"] = {"distances": distances, "energies": well.tolist()}
+        well = np.array([3.0, -1.0, 0.0]) - k - 0.5
+        curves["PBE"][f"{symbol}-{symbol}"] = {"distances": distances, "energies": [*well[:2].tolist(), 0.0, well[2]]}
         curves["r2SCAN"][f"{symbol}-{symbol}"] = {
-            "distances": [*distances[:2], 4.0, 6.0],
-            "energies": [*(well[:2] - z).tolist(), 0.0, well[2] - z],
+            "distances": [*distances[:2], 4.0, *distances[2:]],
+            "energies": [*(well[:2] - z).tolist(), -7.0, -7.0, well[2] - z],
         }
     (tmp_path / "matbench-discovery").mkdir()
     with gzip.open(tmp_path / "matbench-discovery" / "diatomics-dft.json.gz", "wt") as stream:
@@ -45,8 +45,9 @@ def data(tmp_path):
     return tmp_path
 
 
-def test_dimers_are_compared_at_equal_distances_per_atom(module, data):
-    points = module.dimers(data / "matbench-discovery" / "diatomics-dft.json.gz")
+def test_dimers_are_compared_at_equal_distances_per_atom_without_calculations_that_failed(module, data):
+    points, n_failed = module.dimers(data / "matbench-discovery" / "diatomics-dft.json.gz")
+    assert n_failed == 3
     assert points.elements == ["He"] * 3 + ["Be"] * 3 + ["C"] * 3
     np.testing.assert_allclose(points.r2scan - points.pbe, np.repeat([-1.0, -2.0, -3.0], 3))
 
@@ -58,7 +59,10 @@ def test_the_shift_is_that_of_the_far_dimers(module, data):
 
 def test_after_referencing_nothing_is_left_of_a_pure_shift(module, data):
     path = data / "matbench-discovery" / "diatomics-dft.json.gz"
-    for after in (module.centred(module.dimers(path)), module.referenced(module.dimers(path), module.far_dimers(path))):
+    for after in (
+        module.centred(module.dimers(path)[0]),
+        module.referenced(module.dimers(path)[0], module.far_dimers(path)),
+    ):
         np.testing.assert_allclose(after.r2scan, after.pbe, atol=1e-12)
 
 
