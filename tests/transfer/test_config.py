@@ -66,10 +66,10 @@ def test_the_recipe_leaves_out_how_a_run_is_carried_out():
     ("settings", "error", "message"),
     [
         (["lr"], UsageError, "setting 'lr' is not key=value, like lr=3e-4 or loss.energy=1"),
-        (["lr=fast"], FormatError, "lr must be a number, not text"),
-        (["learning_rate=1"], FormatError, "unknown key learning_rate"),
-        (["loss.energie=1"], FormatError, "unknown key loss.energie (did you mean energy?)"),
-        (["schedule=linear"], FormatError, "schedule must be one of cosine, constant, not 'linear'"),
+        (["lr=fast"], UsageError, "lr must be a number, not text"),
+        (["learning_rate=1"], UsageError, "unknown key learning_rate"),
+        (["loss.energie=1"], UsageError, "unknown key loss.energie (did you mean energy?)"),
+        (["schedule=linear"], UsageError, "schedule must be one of cosine, constant, not 'linear'"),
         (["lr=0", "subset=2"], UsageError, "subset = 2.0 must be above 0 and at most 1; lr = 0.0 must be positive"),
         (["seed=-1"], UsageError, "seed = -1 must be 0 or more"),
         (["loss.energy=0", "loss.forces=0", "loss.stress=0", "loss.magmoms=0"], UsageError, "not all 0"),
@@ -80,6 +80,13 @@ def test_wrong_settings_are_named(settings, error, message):
     with pytest.raises(error) as caught:
         make_config(settings=settings)
     assert message in str(caught.value)
+
+
+def test_a_wrong_key_in_a_file_is_blamed_on_the_file(tmp_path):
+    path = tmp_path / "settings.toml"
+    path.write_text("learning_rate = 1\n")
+    with pytest.raises(FormatError, match=r"settings\.toml: unknown key learning_rate"):
+        make_config(path=path, settings=["seed=1"])
 
 
 def test_an_unknown_preset_lists_the_known_ones():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from xferbench.errors import FormatError, ModelError, StorageError, UnknownNameError
+from xferbench.errors import ModelError, StorageError, UnknownNameError, UsageError
 from xferbench.models.chgnet.batch import Batch
 from xferbench.models.chgnet.checkpoint import save_network
 from xferbench.models.chgnet.graph import build as build_graphs
@@ -106,7 +106,7 @@ def test_an_unknown_method_lists_the_known_ones(setting):
 
 def test_options_that_a_method_does_not_have_are_refused(paired, tiny, setting):
     other = Setting(config=tiny(options={"rank": 4}), pairs=setting.pairs)
-    with pytest.raises(FormatError, match="options of head-only: unknown key rank"):
+    with pytest.raises(UsageError, match="options of head-only: unknown key rank"):
         build("head-only", other)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping  # noqa: TC003 - schema.parse reads the anno
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from xferbench.errors import UsageError
+from xferbench.errors import FormatError, UsageError
 from xferbench.registry import check_name
 from xferbench.schema import parse, read_toml
 
@@ -155,16 +155,20 @@ def make_config(
 
     Raises:
         UnknownNameError: No such preset.
-        UsageError: A value out of range, or a text that is no ``key=value``.
-        FormatError: Unknown keys or wrong types, all of them.
+        UsageError: A value out of range, a text that is no ``key=value``, or one whose key or type is wrong.
+        FormatError: Unknown keys or wrong types in the file, all of them.
     """
     values: dict[str, Any] = dict(PRESETS[check_name("preset", preset, PRESETS)])
     if path is not None:
         values = _merged(values, read_toml(path))
+        parse(TrainConfig, values, path)
     for text in settings:
         values = _merged(values, _setting(text))
     values = _merged(values, {key: value for key, value in options.items() if value is not None})
-    return parse(TrainConfig, values, path or "training settings")
+    try:
+        return parse(TrainConfig, values, "training settings")
+    except FormatError as error:
+        raise UsageError(f"{error}; docs/training.md has the settings") from error
 
 
 def _setting(text: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from xferbench.errors import ModelError, UsageError
+from xferbench.errors import FormatError, ModelError, UsageError
 from xferbench.models.chgnet.checkpoint import SHIPPED, load_network, shipped_checkpoint
 from xferbench.models.chgnet.engine import ROWS_CPU, CHGNetEngine
 from xferbench.models.chgnet.frozen import FrozenCHGNet
@@ -147,12 +147,16 @@ def build(method: str, setting: Setting) -> Student:
 
     Raises:
         UnknownNameError: No such method.
-        FormatError: Options that the method does not have.
+        UsageError: Options that the method does not have.
         DataError: The training data do not suffice for it.
     """
     make: Builder = resolve("method", method, METHODS)
     kind = typing.get_type_hints(make)["options"]
-    student = make(setting, parse(kind, dict(setting.config.options), f"options of {method}"))
+    try:
+        options = parse(kind, dict(setting.config.options), f"options of {method}")
+    except FormatError as error:
+        raise UsageError(str(error)) from error
+    student = make(setting, options)
     _freeze(student)
     return student
 
