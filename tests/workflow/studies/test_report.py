@@ -92,6 +92,7 @@ def test_a_crossing_may_never_come():
 def test_data_equivalence_is_told_as_measured_and_by_the_laws():
     assert report._equivalence(6.42, Estimate(6.0, 4.0, math.inf)) == "6.4 (6.0 [4.0, ∞])"
     assert report._equivalence(math.nan, Estimate(6.0, 4.0, 8.0)) == "– (6.0 [4.0, 8.0])"
+    assert report._equivalence(math.nan, Estimate(5e6, 1234.5, math.inf)) == "– (>10⁶ [1,234.5, ∞])"
     assert report._equivalence(None, None) == report.MISSING
 
 

@@ -23,6 +23,9 @@ MISSING = "–"
 FARTHEST = 1e12
 """Training pairs that nobody will ever have."""
 
+LARGEST_FACTOR = 1e6
+"""Larger data-equivalence factors are only called so."""
+
 MAIN = ("energy", "forces")
 """Quantities of the tables that would be too long with all four."""
 
@@ -236,8 +239,15 @@ def _equivalence(observed: float | None, factor: Estimate | None) -> str:
     if observed is None or factor is None:
         return MISSING
     measured = f"{observed:.1f}" if math.isfinite(observed) else MISSING
-    value, low, high = (f"{number:.1f}" if math.isfinite(number) else "∞" for number in factor)
+    value, low, high = map(_factor_text, factor)
     return f"{measured} ({value} [{low}, {high}])"
+
+
+def _factor_text(number: float) -> str:
+    """A factor by the laws; where a law is nearly flat it is huge, and its digits mean nothing."""
+    if not math.isfinite(number):
+        return "∞"
+    return f"{number:,.1f}" if number < LARGEST_FACTOR else ">10⁶"
 
 
 def _size_text(estimate: Estimate, smallest: float) -> str:
