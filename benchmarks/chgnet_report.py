@@ -3,7 +3,7 @@
     python benchmarks/chgnet_report.py [SECTION ...] [--structures N] [--more FILE ...] [--threads N]
 
 Sections: parity, gradients, graphs, graph, cache, predict, precision, train, memory, scaling, threads; all of them by default
-(about 45 minutes on one core); and gpu, on a machine that has one. ``--more`` as in ``chgnet_parity.py``.
+(about 20 minutes on one core); and gpu, on a machine that has one. ``--more`` as in ``chgnet_parity.py``.
 """
 
 from __future__ import annotations

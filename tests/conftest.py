@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from contextlib import ExitStack
+from dataclasses import replace
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side; threads of each would fight for the cores
 
@@ -113,6 +114,16 @@ def synthetic_source(make_pairs: Callable[..., list[Pair]]) -> SourceDataset:
 def synthetic_dataset(synthetic_source: SourceDataset, tmp_path_factory: pytest.TempPathFactory) -> dataset.Dataset:
     """The synthetic pairs on disk: 27 training pairs of 9 materials, 15 test pairs of 5."""
     return dataset.build(synthetic_source, tmp_path_factory.mktemp("data") / "synthetic")
+
+
+@pytest.fixture
+def relaxed(synthetic_source: SourceDataset, tmp_path: Path) -> dataset.Dataset:
+    """One pair per material, and every r2SCAN frame for training."""
+    pairs = [frame for frame in synthetic_source.frames if "-0-" in frame.frame_id]
+    every = [replace(f, pair_id="") for f in synthetic_source.frames if f.functional is Functional.R2SCAN]
+    rule = SplitRule(salt="training", fractions=(0.5, 0.25, 0.25), group="formula")
+    source = replace(synthetic_source, split=rule, geometry=Geometry.SAME_MATERIAL, frames=[*pairs, *every])
+    return dataset.build(source, tmp_path / "relaxed")
 
 
 @pytest.fixture(scope="session")

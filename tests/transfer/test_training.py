@@ -390,16 +390,6 @@ def test_json_has_null_where_nothing_is_labelled():
     assert _without_nan({"a": {"b": math.nan, "c": 1.0}, "d": [2]}) == {"a": {"b": None, "c": 1.0}, "d": [2]}
 
 
-@pytest.fixture
-def relaxed(synthetic_source, tmp_path):
-    """One pair per material, and every r2SCAN frame for training."""
-    pairs = [frame for frame in synthetic_source.frames if "-0-" in frame.frame_id]
-    every = [replace(f, pair_id="") for f in synthetic_source.frames if f.functional is Functional.R2SCAN]
-    rule = SplitRule(salt="training", fractions=(0.5, 0.25, 0.25), group="formula")
-    source = replace(synthetic_source, split=rule, geometry=Geometry.SAME_MATERIAL, frames=[*pairs, *every])
-    return build(source, tmp_path / "relaxed")
-
-
 def test_all_frames_for_training_are_learned_from_and_fitted(relaxed, job):
     pairs, frames = relaxed.frames("r2scan", "train"), relaxed.frames("r2scan-frames", "train")
     assert len(frames) > len(pairs)
@@ -422,6 +412,10 @@ def test_subsets_of_frames_are_of_the_same_materials_as_those_of_pairs(relaxed, 
 def test_a_run_on_all_frames_ends(relaxed, tiny, tmp_path):
     run = train("delta", relaxed, tmp_path / "run", tiny(epochs=1))
     assert run.evaluation["train"]["n_frames"] == len(relaxed.frames("r2scan", "train"))
+    for split in ("val", "test"):
+        every = [frame.frame_id for frame in relaxed.frames("r2scan-frames", split)]
+        assert len(every) > len(relaxed.frames("r2scan", split))
+        assert [record.frame_id for record in run.predictions(split).records] == every
 
 
 def test_data_without_pairs_are_refused(synthetic_source, tiny, tmp_path):

@@ -101,7 +101,7 @@ def study_methods(dataset: str, *, subset: float, **options: Any) -> None:  # no
     type=click.IntRange(1),
     default=1,
     show_default=True,
-    help="Smallest number of training pairs that the power laws are fitted to; declare it before looking.",
+    help="Smallest number of r2SCAN training frames that the power laws are fitted to; declare it before looking.",
 )
 @shared
 def study_scaling(dataset: str, **options: Any) -> None:  # noqa: ANN401 - click's options

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from xferbench.dataset.layout import (
     CONFIGS,
     SHARD_SCHEMA,
+    TRAINING,
     configurations,
     file_problems,
     integrity_error,
@@ -87,6 +88,14 @@ class Dataset:
     def configs(self) -> tuple[str, ...]:
         """What ``frames`` can be asked for: ``gga`` and ``r2scan``, and ``r2scan-frames`` if there are more for training."""
         return configurations(self.manifest["files"])
+
+    def learned_from(self, frames: str = "all") -> str:
+        """The one of ``configs`` with the r2SCAN frames that a run is trained, validated and tested on.
+
+        Args:
+            frames: "all" that the data set has for training, or those in "pairs" only.
+        """
+        return TRAINING if frames == "all" and TRAINING in self.configs else "r2scan"
 
     def check_pairs(self) -> None:
         """Refuse what compares functionals.

@@ -40,8 +40,8 @@ class TrainConfig:
     Attributes:
         start: What transfer starts from: a shipped variant of CHGNet, or the path of a checkpoint that chgnet can read.
         subset: Fraction of the training materials, in (0, 1]; smaller ones lie inside larger ones.
-        frames: r2SCAN frames to learn from: "all" that a data set has for training, or those in "pairs" only. Most data sets
-            have no others.
+        frames: r2SCAN frames to learn from, and to be validated and tested on: "all" that a data set has for training, or
+            those in "pairs" only. Most data sets have no others.
         reference_data: What elemental references are fitted to: the energies of the "subset", or of the whole split "train".
         epochs: Passes over the training frames; 0 evaluates the initial model.
         batch_size: Frames of an optimiser step, over all processes.

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xferbench.dataset.layout import TRAINING
 from xferbench.errors import DataError, ModelError
 from xferbench.models.chgnet.engine import guess_rows
 from xferbench.models.chgnet.graph import build
@@ -111,12 +110,12 @@ def training_pairs(dataset: Dataset, subset: float) -> list[Pair]:
     return pairs
 
 
-def training_frames(dataset: Dataset, subset: float) -> list[Frame] | None:
-    """All r2SCAN frames of the same materials and more, those in pairs included; None if the data set has pairs only."""
-    if TRAINING not in dataset.configs:
+def training_frames(dataset: Dataset, family: str, subset: float) -> list[Frame] | None:
+    """All r2SCAN frames of the same materials and more, those in pairs included; None if ``family`` has pairs only."""
+    if family == "r2scan":
         return None
-    chosen = _materials(dataset, TRAINING, subset)
-    return [frame for frame in dataset.iter_frames(TRAINING, "train") if frame.material_id in chosen]
+    chosen = _materials(dataset, family, subset)
+    return [frame for frame in dataset.iter_frames(family, "train") if frame.material_id in chosen]
 
 
 def _materials(dataset: Dataset, family: str, subset: float) -> set[str]:

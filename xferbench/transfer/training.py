@@ -115,6 +115,7 @@ class _Job:
         on_cpu = mine.device.type == "cpu"
         self.max_rows = config.max_rows or (ROWS_CPU if on_cpu else ROWS_GPU)
         self.workers = config.workers if config.workers is not None else (0 if on_cpu else 4)
+        self.family = dataset.learned_from(config.frames)
         self.pairs, more = self._training(config.subset)
         self.frames = [pair.r2scan for pair in self.pairs] if more is None else more
         pairs, more = self._training(1.0) if config.reference_data == "train" else (self.pairs, more)
@@ -123,8 +124,7 @@ class _Job:
 
     def _training(self, subset: float) -> tuple[list[Pair], list[Frame] | None]:
         """Pairs, and all r2SCAN frames if there are others."""
-        more = training_frames(self.dataset, subset) if self.config.frames == "all" else None
-        return training_pairs(self.dataset, subset), more
+        return training_pairs(self.dataset, subset), training_frames(self.dataset, self.family, subset)
 
     def start(self) -> None:
         """Write the record of the run, or compare it with the one that is there."""
@@ -156,7 +156,7 @@ class _Job:
         """Train to the end, then export and evaluate."""
         student, mine = self.student, self.mine
         student.network.to(mine.device)
-        validation = self.evaluator(self.dataset.frames("r2scan", "val"), student.base)
+        validation = self.evaluator(self.dataset.frames(self.family, "val"), student.base)
         learned, left_out = self.samples()
         loop = Loop(
             student=student,
@@ -215,7 +215,7 @@ class _Job:
             facts: Of the training, for the evaluation.
         """
         base, network = self.student.base, self.student.network
-        frames = {split: self.dataset.frames("r2scan", split) for split in ("val", "test")}
+        frames = {split: self.dataset.frames(self.family, split) for split in ("val", "test")}
         frames["train"] = [pair.r2scan for pair in self.pairs]
         found = {split: self.evaluator(frames[split], base).predict(plain(network)) for split in frames}
         shift = offsets(frames["train"], found["train"])

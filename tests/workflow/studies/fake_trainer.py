@@ -10,16 +10,16 @@ from xferbench.errors import DataError
 from xferbench.records import Prediction, Predictions
 from xferbench.storage import write_json, write_text
 from xferbench.tables import predictions_table, write_table
-from xferbench.workflow.studies.measuring import training_pairs
+from xferbench.workflow.studies.measuring import training_size
 
 LAWS = {"scratch": (2.0, 0.6), "finetune-refit-refs": (0.4, 0.3), "finetune-frozen-refs": (4.0, 0.6)}
 """Method -> prefactor and exponent of its error."""
 
 
-def error(method, n_pairs, seed):
+def error(method, n_training, seed):
     """Of every energy per atom and every component, but for its sign."""
     prefactor, exponent = LAWS[method]
-    return prefactor * n_pairs**-exponent * (1 + 0.1 * (seed - 1))
+    return prefactor * n_training**-exponent * (1 + 0.1 * (seed - 1))
 
 
 def predicted(frame, size):
@@ -40,7 +40,7 @@ def train(work):
         stream.write(f"{work.method} {work.config['subset']} {work.config['seed']} {os.getpid()}\n")
     if work.method not in LAWS:
         raise DataError(f"{work.method} needs the energies of atoms")
-    size = error(work.method, training_pairs(dataset, work.config["subset"]), work.config["seed"])
+    size = error(work.method, training_size(dataset, work.config["subset"]), work.config["seed"])
     records = [predicted(frame, size) for frame in dataset.frames("r2scan", "test")]
     write_table(out / "predictions" / "test.parquet", predictions_table(Predictions(records=records, settings={})))
     write_json(out / "run.json", {"method": work.method, "config": dict(work.config)})

@@ -49,7 +49,7 @@ def test_the_declared_start_leaves_points_out():
 def test_a_curve_with_too_few_sizes_has_no_law_and_says_so():
     scaling = fit(known(curve("scratch", 8.0, 0.5)), N_PAIRS, 500)
     assert scaling.fits == {}
-    assert scaling.unfitted == ["scratch, energy: 2 sizes from 500 pairs on, 3 are needed"]
+    assert scaling.unfitted == ["scratch, energy: 2 sizes from 500 frames on, 3 are needed"]
 
 
 def test_draws_without_an_error_forbid_a_law():
@@ -64,7 +64,7 @@ def test_plain_values_have_no_infinity():
     values = to_json(parallel)
     [versus] = values["comparisons"]
     assert versus["crossing"]["value"] is None  # scratch never overtakes
-    assert versus["data_equivalence"][0]["n_pairs"] == 100
+    assert versus["data_equivalence"][0]["n_training"] == 100
     assert {item["method"] for item in values["fits"]} == {"scratch", "lora"}
 
 

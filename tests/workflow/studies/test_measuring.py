@@ -5,7 +5,7 @@ import pytest
 
 from xferbench.errors import PredictionsError
 from xferbench.records import Prediction
-from xferbench.workflow.studies.measuring import QUANTITIES, measure, metric, training_pairs
+from xferbench.workflow.studies.measuring import QUANTITIES, measure, metric, training_size
 from xferbench.workflow.studies.plan import Cell
 
 ONE, TWO = (Cell(method=name, subset=1.0, seed=0) for name in ("scratch", "lora"))
@@ -78,7 +78,15 @@ def test_every_quantity_is_a_mean_absolute_error():
     assert all(metric(quantity).name.endswith("_mae") for quantity in QUANTITIES)
 
 
+def test_the_frames_of_a_further_configuration_are_counted_and_compared(relaxed, loader):
+    family = relaxed.learned_from("all")
+    assert (family, relaxed.learned_from("pairs")) == ("r2scan-frames", "r2scan")
+    assert training_size(relaxed, 1.0, family) == len(relaxed.frames(family, "train")) > training_size(relaxed, 1.0)
+    frames = relaxed.frames(family, "test")
+    assert measure(relaxed, [ONE], loader({ONE: 0.25}, of=frames), family).n_frames == len(frames)
+
+
 def test_training_sets_are_nested(synthetic_dataset):
-    sizes = [training_pairs(synthetic_dataset, fraction) for fraction in (0.0, 0.2, 0.5, 1.0)]
+    sizes = [training_size(synthetic_dataset, fraction) for fraction in (0.0, 0.2, 0.5, 1.0)]
     assert sizes == sorted(sizes)
     assert (sizes[0], sizes[-1]) == (0, len(synthetic_dataset.pairs("train")))

@@ -116,9 +116,9 @@ class TestScaling:
 
     def test_every_size_has_its_table(self, study):
         titles = [title for title, _, _ in report.sections(study)]
-        for n in study.n_pairs.values():
-            assert f"Test errors, {n:,} training pairs" in titles
-            assert f"Negative transfer, {n:,} training pairs" in titles
+        for n in study.n_training.values():
+            assert f"Test errors, {n:,} training frames" in titles
+            assert f"Negative transfer, {n:,} training frames" in titles
 
     def test_every_law_has_an_exponent_with_its_interval(self, study):
         rows = cells(report.law_table(study))[2:]
@@ -130,7 +130,7 @@ class TestScaling:
 
     def test_every_size_has_its_data_equivalence(self, study):
         rows = cells(report.versus_table(study))
-        assert rows[0][2:-1] == [f"at {n:,}" for n in sorted(study.n_pairs.values())]
+        assert rows[0][2:-1] == [f"at {n:,}" for n in sorted(study.n_training.values())]
         assert {len(row) for row in rows} == {len(rows[0])}
 
     def test_curves_without_a_law_are_told(self, study):

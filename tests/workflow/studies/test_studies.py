@@ -33,7 +33,7 @@ def test_a_study_of_methods_from_plan_to_page(conduct, calls, tmp_path):
         "index.html",
     }
     energies = {entry.method: entry for entry in report.study.entries if entry.quantity == "energy"}
-    n = report.study.n_pairs[1.0]
+    n = report.study.n_training[1.0]
     assert energies["scratch"].mean.value == pytest.approx(0.95 * 2.0 * n**-0.6)
     assert energies["finetune-frozen-refs"].ratio.value == pytest.approx(2.0)  # negative transfer
     assert report.text == (out / "README.md").read_text()

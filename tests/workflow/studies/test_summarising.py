@@ -52,7 +52,7 @@ def test_mean_and_spread_are_those_of_the_seeds(three_seeds):
     assert entry.mean.value == pytest.approx(2.0)
     assert entry.seed_sd == pytest.approx(0.2)  # of 1.8, 2.0, 2.2
     assert entry.values == pytest.approx({0: 1.8, 1: 2.0, 2: 2.2})
-    assert (entry.n_pairs, entry.unit) == (100, "eV/atom")
+    assert (entry.n_training, entry.unit) == (100, "eV/atom")
 
 
 def test_without_differences_between_materials_only_the_seeds_are_uncertain(three_seeds):

@@ -22,7 +22,7 @@ def test_every_run_has_its_errors(study):
     found = rows(runs_csv(study))
     assert len(found) == 3 * 4 * 2 * 4
     one = next(row for row in found if row["method"] == "scratch" and row["subset"] == "1.0" and row["seed"] == "1")
-    assert float(one["error"]) == pytest.approx(2.0 * study.n_pairs[1.0] ** -0.6)
+    assert float(one["error"]) == pytest.approx(2.0 * study.n_training[1.0] ** -0.6)
 
 
 def test_every_line_of_the_summary_is_there(study):
@@ -34,8 +34,8 @@ def test_every_line_of_the_summary_is_there(study):
 
 def test_a_curve_has_a_row_per_size_and_seed(study):
     found = rows(curve_csv(study, "forces"))
-    assert list(found[0]) == ["n_pairs", "scratch", "finetune-refit-refs", "finetune-frozen-refs"]
-    assert [int(row["n_pairs"]) for row in found] == sorted(2 * list(study.n_pairs.values()))
+    assert list(found[0]) == ["n_training", "scratch", "finetune-refit-refs", "finetune-frozen-refs"]
+    assert [int(row["n_training"]) for row in found] == sorted(2 * list(study.n_training.values()))
     assert all(cell for row in found for cell in row.values())
 
 
@@ -45,7 +45,7 @@ def test_a_run_that_is_missing_leaves_a_hole(study):
     ]
     found = rows(curve_csv(replace(study, entries=kept), "energy"))
     holes = [row for row in found if row["scratch"] == ""]
-    assert len(holes) == len(study.n_pairs)
+    assert len(holes) == len(study.n_training)
     assert all(row["finetune-refit-refs"] for row in holes)
 
 

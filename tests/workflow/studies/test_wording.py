@@ -4,7 +4,7 @@ from xferbench.workflow.studies import wording
 
 
 def test_the_start_of_a_fit_is_written_out():
-    assert "from 1,000 training pairs on" in wording.POWER_LAWS.format(start=1000)
+    assert "from 1,000 training frames on" in wording.POWER_LAWS.format(start=1000)
 
 
 def test_every_sentence_ends():

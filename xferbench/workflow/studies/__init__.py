@@ -64,7 +64,7 @@ class Grid:
         methods: Transfer methods; all of them if none is given.
         subsets: Fractions of the training materials.
         n_seeds: Training seeds, from 0.
-        fit_from: Smallest number of training pairs that power laws are fitted to.
+        fit_from: Smallest number of training frames that power laws are fitted to.
         config: Settings of training as plain values, those of ``transfer.TrainConfig``.
         options: Method -> settings of its own.
     """

@@ -9,7 +9,7 @@ import numpy as np
 
 from xferbench.statistics import forgetting
 from xferbench.workflow.studies import compute, fitting
-from xferbench.workflow.studies.measuring import measure, training_pairs
+from xferbench.workflow.studies.measuring import measure, training_size
 from xferbench.workflow.studies.summarising import curves, entries, plain
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Study:
 
     Attributes:
         synthetic: Whether the labels are a model's.
-        n_pairs: Subset -> training pairs.
+        n_training: Subset -> training frames.
         n_materials: Of the test frames that count.
         n_frames: Of the test split.
         left_out: Test frames that a run did not predict.
@@ -65,7 +65,7 @@ class Study:
 
     plan: Plan
     synthetic: bool
-    n_pairs: Mapping[float, int]
+    n_training: Mapping[float, int]
     n_materials: int
     n_frames: int
     left_out: Sequence[str]
@@ -121,22 +121,23 @@ def study(
     Raises:
         PredictionsError: A run was made on other data.
     """
-    measured = measure(dataset, finished, load)
-    n_pairs = {subset: training_pairs(dataset, subset) for subset in plan.subsets}
+    family = dataset.learned_from(plan.config.get("frames", "all"))
+    measured = measure(dataset, finished, load, family)
+    n_training = {subset: training_size(dataset, subset, family) for subset in plan.subsets}
     known = curves(plan, measured)
     done = {cell.name for cell in finished}
     return Study(
         plan=plan,
         synthetic=bool(dataset.manifest.get("synthetic", False)),
-        n_pairs=n_pairs,
+        n_training=n_training,
         n_materials=len(measured.materials),
         n_frames=measured.n_frames,
         left_out=measured.left_out,
         curves=known,
-        entries=entries(known, measured, n_pairs),
+        entries=entries(known, measured, n_training),
         efforts=compute.efforts(finished, logs),
         forgotten=_forgotten(finished, evaluations),
-        scaling=fitting.fit(known, n_pairs, plan.fit_from) if plan.kind == "scaling" else None,
+        scaling=fitting.fit(known, n_training, plan.fit_from) if plan.kind == "scaling" else None,
         failed=failed,
         open_runs=[cell.name for cell in plan.cells() if cell.name not in done and cell.name not in failed],
     )

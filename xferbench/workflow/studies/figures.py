@@ -1,4 +1,4 @@
-"""The figures of a study: errors against training pairs, one figure per quantity."""
+"""The figures of a study: errors against training frames, one figure per quantity."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _figure(study: Study, quantity: str) -> Markup | None:
     return curves(
         shown,
         title=title,
-        across="training pairs",
+        across="training frames",
         up=f"mean absolute error, {shown_unit(unit)}",
         bridges=_bridges(study, quantity),
     )
@@ -47,12 +47,12 @@ def _figure(study: Study, quantity: str) -> Markup | None:
 
 def _points(study: Study, method: str, quantity: str) -> list[Entry]:
     chosen = [entry for entry in study.entries if (entry.method, entry.quantity) == (method, quantity)]
-    return sorted((entry for entry in chosen if entry.mean.value > 0), key=lambda entry: entry.n_pairs)
+    return sorted((entry for entry in chosen if entry.mean.value > 0), key=lambda entry: entry.n_training)
 
 
 def _shown(entry: Entry, unit: str) -> tuple[float, float, float, float]:
     value, low, high = (scaled(number, unit) for number in entry.mean)
-    return entry.n_pairs, value, low, high
+    return entry.n_training, value, low, high
 
 
 def _law(study: Study, method: str, quantity: str) -> tuple[tuple[float, float], ...]:
@@ -60,7 +60,7 @@ def _law(study: Study, method: str, quantity: str) -> tuple[tuple[float, float],
     fitted = None if study.scaling is None else study.scaling.fits.get((method, quantity))
     if fitted is None:
         return ()
-    sizes = [entry.n_pairs for entry in _points(study, method, quantity) if entry.n_pairs >= study.plan.fit_from]
+    sizes = [entry.n_training for entry in _points(study, method, quantity) if entry.n_training >= study.plan.fit_from]
     ends = np.array([min(sizes), max(sizes)], dtype=np.float64)
     values = [scaled(value, metric(quantity).unit) for value in fitted.law(ends).tolist()]
     return tuple(zip(ends.tolist(), values, strict=True))

@@ -38,17 +38,17 @@ class Scaling:
     unfitted: Sequence[str]
 
 
-def fit(curves: Mapping[tuple[str, str], Curve], n_pairs: Mapping[float, int], fit_from: int) -> Scaling:
+def fit(curves: Mapping[tuple[str, str], Curve], n_training: Mapping[float, int], fit_from: int) -> Scaling:
     """Fit all curves, and compare those that have a counterpart from scratch.
 
     Args:
         curves: By method and quantity.
-        n_pairs: Subset -> training pairs.
-        fit_from: Smallest number of pairs to fit, declared before.
+        n_training: Subset -> training frames.
+        fit_from: Smallest number of training frames to fit, declared before.
     """
     fits, unfitted = {}, []
     for key, curve in curves.items():
-        sizes = _sizes(curve, n_pairs)
+        sizes = _sizes(curve, n_training)
         why = _unfit(curve, sum(n >= fit_from for n in sizes), fit_from)
         if why is not None:
             unfitted.append(f"{key[0]}, {key[1]}: {why}")
@@ -58,9 +58,9 @@ def fit(curves: Mapping[tuple[str, str], Curve], n_pairs: Mapping[float, int], f
         (method, quantity): versus(
             law,
             fits[SCRATCH, quantity],
-            _sizes(curves[method, quantity], n_pairs),
+            _sizes(curves[method, quantity], n_training),
             curves[method, quantity].errors,
-            _measured(curves[SCRATCH, quantity], n_pairs),
+            _measured(curves[SCRATCH, quantity], n_training),
         )
         for (method, quantity), law in fits.items()
         if method != SCRATCH and (SCRATCH, quantity) in fits
@@ -84,7 +84,7 @@ def to_json(scaling: Scaling) -> dict[str, Any]:
             for (method, quantity), law in scaling.fits.items()
         ],
         "comparisons": [
-            {"method": method, "quantity": quantity, **item.to_json("n_pairs")}
+            {"method": method, "quantity": quantity, **item.to_json("n_training")}
             for (method, quantity), item in scaling.comparisons.items()
         ],
         "unfitted": list(scaling.unfitted),
@@ -94,15 +94,15 @@ def to_json(scaling: Scaling) -> dict[str, Any]:
 def _unfit(curve: Curve, usable: int, fit_from: int) -> str | None:
     """Why no law is fitted, if none is."""
     if usable < FEWEST:
-        return f"{usable} sizes from {fit_from} pairs on, {FEWEST} are needed"
+        return f"{usable} sizes from {fit_from} frames on, {FEWEST} are needed"
     if not (np.isfinite(curve.draws).all() and (curve.draws > 0).all()):
         return "too few test materials have it: some draws have no error"
     return None
 
 
-def _sizes(curve: Curve, n_pairs: Mapping[float, int]) -> list[int]:
-    return [n_pairs[subset] for subset in curve.subsets]
+def _sizes(curve: Curve, n_training: Mapping[float, int]) -> list[int]:
+    return [n_training[subset] for subset in curve.subsets]
 
 
-def _measured(curve: Curve, n_pairs: Mapping[float, int]) -> Measure:
-    return Measure(x=np.array(_sizes(curve, n_pairs), dtype=np.float64), errors=curve.errors)
+def _measured(curve: Curve, n_training: Mapping[float, int]) -> Measure:
+    return Measure(x=np.array(_sizes(curve, n_training), dtype=np.float64), errors=curve.errors)

@@ -60,18 +60,19 @@ class Measured:
         return max((int(sums.any(axis=1).sum()) for sums in self.sums[quantity].values()), default=0)
 
 
-def measure(dataset: Dataset, cells: Sequence[Cell], load: Load) -> Measured:
+def measure(dataset: Dataset, cells: Sequence[Cell], load: Load, family: str = "r2scan") -> Measured:
     """Compare predictions of every run with the r2SCAN labels of the test split.
 
     Args:
         dataset: That the runs were trained on.
         cells: The runs.
         load: Predictions of a run by frame id; asked twice for each, so that no more than one is in memory.
+        family: The configuration of the data set that they were trained on.
 
     Raises:
         PredictionsError: A run lacks a frame, or the runs have no frame in common.
     """
-    frames = dataset.frames("r2scan", "test")
+    frames = dataset.frames(family, "test")
     left_out = sorted({frame_id for cell in cells for frame_id in _failed(cell, frames, load(cell))})
     common = [frame for frame in frames if frame.frame_id not in set(left_out)]
     if not common:
@@ -88,9 +89,9 @@ def measure(dataset: Dataset, cells: Sequence[Cell], load: Load) -> Measured:
     return Measured(materials=names, sums=sums, n_frames=len(frames), left_out=left_out)
 
 
-def training_pairs(dataset: Dataset, subset: float) -> int:
-    """How many training pairs the nested subset of a fraction of the materials has."""
-    tables = dataset.tables("r2scan", "train", ["subset_key"])
+def training_size(dataset: Dataset, subset: float, family: str = "r2scan") -> int:
+    """How many r2SCAN training frames the nested subset of a fraction of the materials has."""
+    tables = dataset.tables(family, "train", ["subset_key"])
     return sum(int((table["subset_key"].to_numpy() < subset).sum()) for table in tables)
 
 

@@ -89,7 +89,7 @@ def _errors(study: Study, subset: float) -> Markup | None:
         element("tr", element("th", name, scope="row"), element("td", why, colspan=len(QUANTITIES)))
         for name, why in report.without_result(study, subset).items()
     ]
-    return _section(f"Test errors, {study.n_pairs[subset]:,} training pairs", _table(header, rows))
+    return _section(f"Test errors, {study.n_training[subset]:,} training frames", _table(header, rows))
 
 
 def _scale(entries: Sequence[Entry]) -> Scale:

@@ -47,7 +47,7 @@ class Plan:
         methods: Transfer methods.
         subsets: Fractions of the training materials, each inside the next.
         seeds: Training seeds.
-        fit_from: Smallest number of training pairs that power laws are fitted to; declared before anything is seen.
+        fit_from: Smallest number of training frames that power laws are fitted to; declared before anything is seen.
         config: What all runs share: settings of training, without method, subset and seed.
         options: Method -> settings of its own, beyond those that all share.
     """

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MISSING = "–"
 FARTHEST = 1e12
-"""Training pairs that nobody will ever have."""
+"""Training frames that nobody will ever have."""
 
 LARGEST_FACTOR = 1e6
 """Larger data-equivalence factors are only called so."""
@@ -48,11 +48,11 @@ def facts(study: Study) -> list[str]:
     """What was trained and what is missing, a sentence or two each."""
     plan, config = study.plan, study.plan.config
     counted = study.n_frames - len(study.left_out)
-    sizes = ", ".join(f"{study.n_pairs[subset]:,}" for subset in sorted(plan.subsets))
+    sizes = ", ".join(f"{study.n_training[subset]:,}" for subset in sorted(plan.subsets))
     settings = [
         f"{name.replace('_', ' ')} {config[name]}" for name in ("epochs", "batch_size", "lr", "start") if name in config
     ]
-    grid = f"{len(plan.methods)} methods, {len(plan.seeds)} seeds, {sizes} training pairs; {', '.join(settings)}."
+    grid = f"{len(plan.methods)} methods, {len(plan.seeds)} seeds, {sizes} training frames; {', '.join(settings)}."
     lost = f"{len(study.left_out):,} more, which a run at least could not predict, count nowhere."
     lines = [
         f"{grid} All settings are in `plan.json`. Data: {plan.fingerprint}.",
@@ -82,9 +82,9 @@ def sections(study: Study) -> Iterator[tuple[str, str, str]]:
     for subset in sorted(study.plan.subsets):
         chosen = [entry for entry in study.entries if entry.subset == subset]
         if chosen:
-            yield f"Test errors, {study.n_pairs[subset]:,} training pairs", "", errors_table(study, chosen)
+            yield f"Test errors, {study.n_training[subset]:,} training frames", "", errors_table(study, chosen)
             yield (
-                f"Negative transfer, {study.n_pairs[subset]:,} training pairs",
+                f"Negative transfer, {study.n_training[subset]:,} training frames",
                 wording.NEGATIVE,
                 ratio_table(study, chosen),
             )
@@ -147,7 +147,7 @@ def effort_table(study: Study) -> str:
     """Gain at equal steps, and steps to be as good."""
     found = {(item.method, item.subset, item.quantity): item for item in study.efforts}
     keys = sorted({key[:2] for key in found}, key=lambda key: (key[1], study.plan.methods.index(key[0])))
-    header = ["method", "pairs", *(f"{TITLES[name]}: {what}" for name in MAIN for what in ("gain", "as good after"))]
+    header = ["method", "frames", *(f"{TITLES[name]}: {what}" for name in MAIN for what in ("gain", "as good after"))]
     rows = []
     for method, subset in keys:
         cells = []
@@ -158,7 +158,7 @@ def effort_table(study: Study) -> str:
             cells.append(
                 MISSING if item is None else "never" if item.reached is None else percent(min(item.reached, 1.0))
             )
-        rows.append([plain(method), f"{study.n_pairs[subset]:,}", *cells])
+        rows.append([plain(method), f"{study.n_training[subset]:,}", *cells])
     return table(header, rows, left={"method"})
 
 
@@ -166,14 +166,18 @@ def forgetting_table(study: Study) -> str:
     """Change of errors on the source functional."""
     found = {(item.method, item.subset, item.quantity): item for item in study.forgotten}
     keys = list(dict.fromkeys(key[:2] for key in found))
-    header = ["method", "pairs", *(f"{name.replace('_', ' ')}, {shown_unit(unit)}" for name, unit in FORGOTTEN.items())]
+    header = [
+        "method",
+        "frames",
+        *(f"{name.replace('_', ' ')}, {shown_unit(unit)}" for name, unit in FORGOTTEN.items()),
+    ]
     rows = []
     for method, subset in keys:
         cells = []
         for quantity, unit in FORGOTTEN.items():
             item = found.get((method, subset, quantity))
             cells.append(MISSING if item is None else with_spread(item.change, item.seed_sd, unit))
-        rows.append([plain(method), f"{study.n_pairs[subset]:,}", *cells])
+        rows.append([plain(method), f"{study.n_training[subset]:,}", *cells])
     return table(header, rows, left={"method"})
 
 
@@ -251,7 +255,7 @@ def _factor_text(number: float) -> str:
 
 
 def _size_text(estimate: Estimate, smallest: float) -> str:
-    """A number of training pairs; one below all that were measured is only called so."""
+    """A number of training frames; one below all that were measured is only called so."""
     value, low, high = (_one_size(number, smallest) for number in estimate)
     return f"{value} [{low}, {high}]"
 

@@ -35,7 +35,7 @@ class Entry:
     """The error of a method after training on a subset, over all its finished seeds.
 
     Attributes:
-        n_pairs: Training pairs of the subset.
+        n_training: Training frames of the subset.
         unit: As stored.
         mean: Over seeds; its interval covers test materials and seeds.
         materials: Interval of the mean for these very runs: test materials alone; ``None`` with a single material.
@@ -47,7 +47,7 @@ class Entry:
 
     method: str
     subset: float
-    n_pairs: int
+    n_training: int
     quantity: str
     unit: str
     mean: Estimate
@@ -92,16 +92,16 @@ def curves(plan: Plan, measured: Measured) -> dict[tuple[str, str], Curve]:
     return {key: curve for key, curve in found.items() if curve is not None}
 
 
-def entries(known: Mapping[tuple[str, str], Curve], measured: Measured, n_pairs: Mapping[float, int]) -> list[Entry]:
+def entries(known: Mapping[tuple[str, str], Curve], measured: Measured, n_training: Mapping[float, int]) -> list[Entry]:
     """Every line of the table, by quantity, subset and mean error.
 
     Args:
         known: The curves.
         measured: What they were made of.
-        n_pairs: Subset -> training pairs.
+        n_training: Subset -> training frames.
     """
     lines = [
-        _entry(curve, position, known.get((SCRATCH, curve.quantity)), measured, n_pairs)
+        _entry(curve, position, known.get((SCRATCH, curve.quantity)), measured, n_training)
         for curve in known.values()
         for position in range(len(curve.subsets))
     ]
@@ -135,7 +135,7 @@ def _curve(method: str, quantity: str, measured: Measured) -> Curve | None:
 
 
 def _entry(
-    curve: Curve, position: int, scratch: Curve | None, measured: Measured, n_pairs: Mapping[float, int]
+    curve: Curve, position: int, scratch: Curve | None, measured: Measured, n_training: Mapping[float, int]
 ) -> Entry:
     subset = curve.subsets[position]
     cells = curve.runs[subset]
@@ -144,7 +144,7 @@ def _entry(
     return Entry(
         method=curve.method,
         subset=subset,
-        n_pairs=n_pairs[subset],
+        n_training=n_training[subset],
         quantity=curve.quantity,
         unit=metric(curve.quantity).unit,
         mean=_interval(curve.quantity, mean, curve.draws[:, position], measured),
@@ -178,7 +178,7 @@ def plain(entry: Entry) -> dict[str, Any]:
     return {
         "method": entry.method,
         "subset": entry.subset,
-        "n_pairs": entry.n_pairs,
+        "n_training": entry.n_training,
         "quantity": entry.quantity,
         "metric": QUANTITIES[entry.quantity],
         "unit": entry.unit,

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 def runs_csv(study: Study) -> str:
     """One line per run and quantity."""
-    header = ("method", "subset", "n_pairs", "seed", "quantity", "unit", "error")
+    header = ("method", "subset", "n_training", "seed", "quantity", "unit", "error")
     rows = (
-        (entry.method, entry.subset, entry.n_pairs, seed, entry.quantity, entry.unit, value)
+        (entry.method, entry.subset, entry.n_training, seed, entry.quantity, entry.unit, value)
         for entry in study.entries
         for seed, value in sorted(entry.values.items())
     )
@@ -33,7 +33,7 @@ def summary_csv(study: Study) -> str:
 
 
 def curve_csv(study: Study, quantity: str) -> str:
-    """Training pairs and a column per method; every seed has a row."""
+    """Training frames and a column per method; every seed has a row."""
     methods = [method for method in study.plan.methods if (method, quantity) in study.curves]
     found = {
         (entry.subset, seed, entry.method): value
@@ -42,8 +42,8 @@ def curve_csv(study: Study, quantity: str) -> str:
         for seed, value in entry.values.items()
     }
     keys = sorted({key[:2] for key in found})
-    rows = ((study.n_pairs[key[0]], *(found.get((*key, method), "") for method in methods)) for key in keys)
-    return _csv(("n_pairs", *methods), rows)
+    rows = ((study.n_training[key[0]], *(found.get((*key, method), "") for method in methods)) for key in keys)
+    return _csv(("n_training", *methods), rows)
 
 
 def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

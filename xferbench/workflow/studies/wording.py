@@ -26,11 +26,11 @@ FORGETTING = (
     "after elemental offsets fitted on validation frames."
 )
 POWER_LAWS = (
-    "error = a·n^-b, fitted from {start:,} training pairs on, the start declared before. Intervals from "
+    "error = a·n^-b, fitted from {start:,} training frames on, the start declared before. Intervals from "
     "draws of test materials and seeds; the form of the law is taken as true."
 )
 VERSUS = (
     "Times the data that scratch needs for the same error, between the measured points and (in brackets, with interval) "
-    "by the laws; a dash where the error is none that scratch has between its first and last point. Last, the training pairs "
+    "by the laws; a dash where the error is none that scratch has between its first and last point. Last, the training frames "
     "from which scratch is better by the laws."
 )
