@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.spatial import distance
@@ -90,6 +90,7 @@ def test_equal_labels_have_no_gap(vectors):
 
 
 @given(VECTORS, VECTORS)
+@example(np.full((4, 3), 5e-160), np.ones((4, 3)))
 def test_cosines_lie_between_minus_one_and_one_and_numpy_agrees_on_the_errors(gga, r2scan):
     got = values("forces", (gga, r2scan))
     assert np.isnan(got["cosine"]) or abs(got["cosine"]) <= 1 + 1e-9
@@ -111,6 +112,7 @@ def test_a_softer_functional_has_a_slope_below_one():
 
 def test_ratios_of_nothing_are_undefined():
     np.testing.assert_array_equal(ratio(np.array([1.0, 2.0]), np.array([0.0, 4.0])), [np.nan, 0.5])
+    np.testing.assert_array_equal(ratio(np.array([12.0, -12.0]), np.array([3e-318, 3e-318])), [np.nan, np.nan])
 
 
 @given(VECTORS, VECTORS, st.integers(0, 100))

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from ase.build import bulk
 from ase.io import write
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from xferbench import export
@@ -247,6 +247,7 @@ class TestDocuments:
         VALUES,
         st.sampled_from(["lattice", "sites", "abc", "numbers", "positions", "cell", "provenance", "id"]),
     )
+    @example([1.4e154], [1.4e154], None, "abc")
     @settings(max_examples=200)
     def test_no_document_breaks_the_reader(self, first, second, third, key):
         structure = {

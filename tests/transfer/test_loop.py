@@ -102,7 +102,15 @@ def test_a_loss_that_is_not_finite_names_the_frames_at_fault(make, tiny, setting
     assert not any(frame_id in str(caught.value) for frame_id in others)
 
 
-def test_the_first_signal_waits_for_the_step_and_the_next_does_not():
+@pytest.fixture
+def ctrl_c():
+    """Python's own handler of SIGINT, which a process started in the background lacks."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_the_first_signal_waits_for_the_step_and_the_next_does_not(ctrl_c):
     with _stop_signals(alone=True) as stop:
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.asked

@@ -58,8 +58,10 @@ class Terms:
 
 
 def ratio(top: Floats, bottom: Floats) -> Floats:
-    """``top / bottom``, NaN where ``bottom`` is not positive."""
-    return np.divide(top, bottom, out=np.full_like(top, np.nan), where=bottom > 0)
+    """``top / bottom``, NaN where ``bottom`` is not positive, or so small that the quotient is no number."""
+    with np.errstate(over="ignore"):
+        found = np.divide(top, bottom, out=np.full_like(top, np.nan), where=bottom > 0)
+    return np.where(np.isinf(found), np.nan, found)
 
 
 def vector_sums(gga: Floats, r2scan: Floats) -> Floats:

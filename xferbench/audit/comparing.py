@@ -108,7 +108,8 @@ def structure_of(record: Record) -> Floats | None:
     if record.numbers is None or record.structure is None:
         return None
     try:
-        positions, cell, pbc = record.structure()
+        with np.errstate(over="ignore", invalid="ignore"):  # huge numbers are caught below
+            positions, cell, pbc = record.structure()
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
     whole = positions.shape == (len(record.numbers), 3) and cell.shape == (3, 3) and pbc.shape == (3,)
