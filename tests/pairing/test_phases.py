@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from ase.build import bulk, make_supercell
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from xferbench.pairing import phases
@@ -103,6 +103,7 @@ def test_what_is_no_crystal_cannot_be_compared(changes, why):
 
 @settings(max_examples=25)
 @given(st.sampled_from(["rocksalt", "cesiumchloride", "wurtzite"]), st.floats(0, 0.25), st.integers(0, 99))
+@example("rocksalt", 0.25, 53)  # angles that the axes given keep, and those of the matcher do not
 def test_the_short_way_agrees_with_the_matcher_on_primitive_cells(kind, size, seed):
     atoms = bulk("NaCl", kind, a=4.0)
     first, second = frame(atoms), frame(rattled(atoms, size, seed))

@@ -2,8 +2,8 @@
 
 pymatgen's ``StructureMatcher`` decides: both cells are made primitive and scaled to the same volume, and a mapping of the
 atoms is looked for within its default tolerances, which are the Materials Project's. Relaxations mostly keep the order of
-the atoms and the choice of axes. Such a pair needs no search: where the atoms in the order given lie within ``QUICK``, that
-mapping is the proof, and the matcher is not asked (a hundred times faster).
+the atoms and the choice of axes. Such a pair needs no search: where the axes given agree within ``QUICK_CELL`` and the atoms in
+the order given within ``QUICK``, that mapping is the proof, and the matcher is not asked (a hundred times faster).
 
 References:
     Ong et al., Comput. Mater. Sci. 68, 314 (2013), doi 10.1016/j.commatsci.2012.10.028.
@@ -35,6 +35,9 @@ ANGLE = 5.0
 
 QUICK = 0.1
 """As ``SITE``; beyond it another order of the atoms may fit better, and the matcher is asked."""
+
+QUICK_CELL = 0.25
+"""Part of ``LENGTH`` and ``ANGLE``; the matcher measures them in axes of its own choice, where they may be twice as large."""
 
 KEY = "same_material"
 """In the provenance of an r2SCAN frame: how it compares with its partner."""
@@ -83,7 +86,8 @@ def _in_order(first: Frame, second: Frame) -> float | None:
     if not np.array_equal(first.numbers, second.numbers):
         return None
     lengths, angles = zip(_parameters(first), _parameters(second), strict=True)
-    if np.abs(lengths[0] / lengths[1] - 1).max() > LENGTH or np.abs(angles[0] - angles[1]).max() > ANGLE:
+    longer, wider = np.abs(lengths[0] / lengths[1] - 1).max(), np.abs(angles[0] - angles[1]).max()
+    if longer > QUICK_CELL * LENGTH or wider > QUICK_CELL * ANGLE:
         return None
     metric = _metric((lengths[0] + lengths[1]) / 2, (angles[0] + angles[1]) / 2)
     moved = _fractional(second) - _fractional(first)
