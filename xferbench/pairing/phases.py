@@ -37,7 +37,7 @@ QUICK = 0.1
 """As ``SITE``; beyond it another order of the atoms may fit better, and the matcher is asked."""
 
 QUICK_CELL = 0.25
-"""Part of ``LENGTH`` and ``ANGLE``; the matcher measures them in axes of its own choice, where they may be twice as large."""
+"""Part of ``LENGTH`` and ``ANGLE``: the matcher measures in axes of its own choice, where differences may be three times as large."""
 
 KEY = "same_material"
 """In the provenance of an r2SCAN frame: how it compares with its partner."""
