@@ -160,9 +160,7 @@ def build(structures: Sequence[Atoms], *, atom_cutoff: float, bond_cutoff: float
     clear[crystals.owner[center[:n_short][_square(near) < COINCIDENT**2]]] = False
     _require(clear, "two atoms at the same place")
     if isolated == "raise":
-        lonely = (
-            f'an isolated atom: no neighbour within {atom_cutoff:g} Å; load_engine(…, isolated="allow") predicts it'
-        )
+        lonely = f'an isolated atom: no neighbour within {atom_cutoff:g} Å; predicted if loaded with isolated="allow"'
         _require(_all_bonded(crystals, center, neighbor), lonely)
     return Graphs.from_bonds(
         crystals=crystals, center=center, neighbor=neighbor, image=image, vector=vector, n_short=n_short
