@@ -26,13 +26,14 @@ SOURCES = {
     "parquet": "xferbench.sources.user:load_parquet",
     "hub": "xferbench.sources.hub:load",
     "synthetic-teacher": "xferbench.synthetic:load",
+    "synthetic-teacher-dense": "xferbench.synthetic:load_dense",
 }
 """Data sets that ``xferbench prepare`` can build: name -> a function returning a ``SourceDataset``."""
 
 UNPAIRED = ("mp-aloe",)
 """Those of ``SOURCES`` that have no pairs but frames for training. No task may be made of them."""
 
-SYNTHETIC = ("synthetic-teacher",)
+SYNTHETIC = ("synthetic-teacher", "synthetic-teacher-dense")
 """Those of ``SOURCES`` whose labels are a model's. No task may be made of them."""
 
 MODELS = {"chgnet": "xferbench.models.chgnet:load"}

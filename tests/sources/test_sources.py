@@ -67,6 +67,7 @@ FILES = {
     "ase": extxyz,
     "parquet": parquet,
     "synthetic-teacher": parquet,
+    "synthetic-teacher-dense": parquet,
 }
 """Source -> what writes a small file of it."""
 

@@ -11,6 +11,9 @@ from ase.neighborlist import neighbor_list
 from xferbench.synthetic.structures import (
     ANIONS,
     COPIES,
+    DENSE,
+    ELEMENTS,
+    FEW,
     KINDS,
     METALS,
     OTHERS,
@@ -41,6 +44,16 @@ def test_there_are_thousands_of_structures_of_many_elements_and_systems():
     assert len(every) * COPIES >= 5000
     assert len({element for filling in every for element in filling.elements}) >= 60
     assert len({tuple(sorted(filling.elements)) for filling in every}) >= 500
+
+
+def test_the_dense_set_has_as_many_of_few_elements():
+    every = fillings(DENSE)
+    elements = {element for filling in every for element in filling.elements}
+    assert len(every) * COPIES >= 5000
+    assert elements == set(FEW) < set(ELEMENTS)
+    assert len({filling.material_id for filling in every}) / len(elements) > 5 * len(
+        {filling.material_id for filling in fillings()}
+    ) / len(ELEMENTS)
 
 
 def test_names_are_unique_and_the_order_has_no_chemistry():

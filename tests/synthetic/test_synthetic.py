@@ -10,6 +10,7 @@ from xferbench.errors import DataError, FormatError
 from xferbench.records import Geometry
 from xferbench.registry import SOURCES, SYNTHETIC, resolve
 from xferbench.synthetic import labelling
+from xferbench.synthetic.structures import SETS
 from xferbench.tables import frames_table, write_table
 
 
@@ -25,10 +26,12 @@ def chunk(make_pairs, tmp_path):
     return path
 
 
-def test_naming_it_labels_nothing(monkeypatch, tmp_path):
+@pytest.mark.parametrize("name", SYNTHETIC)
+def test_naming_it_labels_nothing(monkeypatch, tmp_path, name):
     monkeypatch.setattr(labelling, "_teachers", lambda: pytest.fail("a teacher was loaded"))
-    source = synthetic.load(cache_dir=tmp_path)
-    assert (source.name, source.version, source.synthetic) == ("synthetic-teacher", "1", True)
+    source = resolve("data set", name, SOURCES)(cache_dir=tmp_path)
+    assert (source.name, source.version, source.synthetic) == (name, "1", True)
+    assert source.title.startswith(f"{name}: small crystals")
     assert source.geometry is Geometry.SAME_GEOMETRY
     assert not list(tmp_path.iterdir())
 
@@ -36,6 +39,16 @@ def test_naming_it_labels_nothing(monkeypatch, tmp_path):
 def test_it_can_be_described_without_being_made(monkeypatch):
     monkeypatch.setattr(labelling, "_teachers", lambda: pytest.fail("a teacher was loaded"))
     assert workflow.info("synthetic-teacher")["frames"] == "counted when it is prepared"
+
+
+def test_each_set_is_made_of_its_own_compositions_and_kept_apart(monkeypatch, tmp_path):
+    asked = {}
+    monkeypatch.setattr(
+        synthetic, "labelled", lambda directory, *, kinds: asked.setdefault(directory.name, kinds) and []
+    )
+    for load in (synthetic.load, synthetic.load_dense):
+        list(load(cache_dir=tmp_path).frames)
+    assert asked == SETS
 
 
 def test_labels_of_another_machine_are_taken_as_they_are(chunk, tmp_path):
@@ -66,7 +79,7 @@ def test_other_data_sets_do_not_mention_it(synthetic_dataset):
 def test_the_table_of_synthetic_sources_is_right(tmp_path):
     marked = {name for name in SOURCES if dataset.cache.load_source(name, cache_dir=tmp_path).synthetic}
     assert marked == set(SYNTHETIC)
-    assert resolve("data set", "synthetic-teacher", SOURCES) is synthetic.load
+    assert {*SYNTHETIC} == {*SETS}
 
 
 def test_no_task_can_be_made_of_it(tmp_path):

@@ -1,9 +1,11 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from xferbench.errors import DataError, UsageError
+from xferbench.records import Functional
 from xferbench.transfer.method import REFERENCES, Setting, build, references_table, weights_of
 
 ALL = [
@@ -73,9 +75,18 @@ def test_isolated_atoms_come_from_a_file(setting, tiny, tmp_path):
     assert np.count_nonzero(change) == 4
 
 
+def test_isolated_atoms_of_the_data_set_are_taken_if_no_file_is_named(setting):
+    symbols = ["Li", "O", "Mg", "Cl"]
+    tables = {Functional.PBE: dict.fromkeys(symbols, -1.0), Functional.R2SCAN: dict.fromkeys(symbols, -4.0)}
+    student = build("finetune-isolated-atoms", replace(setting, atoms=tables))
+    change = references_table(student.network) - references_table(setting.pretrained())
+    np.testing.assert_allclose(change[[2, 7, 11, 16]], -3.0, atol=1e-6)
+
+
 def test_isolated_atoms_without_a_file_or_an_element_are_refused(setting, tiny, tmp_path):
     with pytest.raises(
-        UsageError, match=r"needs the energies of isolated atoms: --set options\.atoms=FILE, in a study --option"
+        UsageError,
+        match=r"needs the energies of isolated atoms, and this data set has none: --set options\.atoms=FILE, in a study --option",
     ):
         build("finetune-isolated-atoms", setting)
     (tmp_path / "atoms.json").write_text(json.dumps({"PBE": {"Li": -0.3}, "r2SCAN": {"Li": -0.4}}))

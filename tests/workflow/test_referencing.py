@@ -77,7 +77,6 @@ class TestCompare:
 
     def test_what_needs_a_file_says_so(self, report):
         assert "--predictions FILE" in outcomes(report)["model"].reason
-        assert "--atoms FILE" in outcomes(report)["atoms"].reason
 
     def test_curve_and_shares_are_of_the_same_pairs(self, report, data):
         assert report.curve[-1].n == len(data.pairs("train"))
@@ -90,6 +89,13 @@ class TestCompare:
     def test_a_model_that_repeats_the_gga_labels_is_the_counts_scheme(self, cache, predictions):
         found = outcomes(compare_references("mini", predictions=predictions, n_resamples=5, cache_dir=cache))
         assert found["model"].test.mae.value == pytest.approx(found["counts"].test.mae.value, abs=1e-9)
+
+    def test_atoms_of_the_data_set_are_used_if_it_has_them(self, report, data, synthetic_dataset):
+        shifts = outcomes(report)["atoms"].shifts
+        known = {s: data.atoms[Functional.R2SCAN][s] - data.atoms[Functional.PBE][s] for s in shifts}
+        assert {symbol: item.value for symbol, item in shifts.items()} == pytest.approx(known)
+        without = compare_references(str(synthetic_dataset.directory), n_resamples=1)
+        assert "--atoms FILE" in outcomes(without)["atoms"].reason
 
     def test_atoms_of_a_table_are_used(self, cache, data, tmp_path):
         symbols = sorted({symbol for frame in data.frames("gga") for symbol in frame.atoms().get_chemical_symbols()})

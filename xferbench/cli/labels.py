@@ -45,7 +45,11 @@ def refs_fit(dataset: str, *, out: Path | None, json_output: bool, **options: An
 @refs.command("compare")
 @click.argument("dataset", default="mini")
 @click.option("--predictions", type=FILE, help="Of a GGA model for the r2SCAN frames, for the model-aware scheme.")
-@click.option("--atoms", type=FILE, help="Energies of isolated atoms, JSON or CSV, of the code that made the labels.")
+@click.option(
+    "--atoms",
+    type=FILE,
+    help="Energies of isolated atoms, JSON or CSV, of the code that made the labels; default: the data set's.",
+)
 @click.option("--curve", is_flag=True, help="Also the error against the number of labelled structures.")
 @click.option(
     "--resamples",

@@ -33,7 +33,7 @@ def mini_generate(
     """Run GPAW for pairs that RECORDS (JSON lines) does not have yet, and append them. Resumable."""
     from xferbench.sources.mini import generate
 
-    generate.generate(
+    generated = generate.generate(
         records,
         budget_minutes=budget,
         part=_part(part),
@@ -43,6 +43,22 @@ def mini_generate(
         limit_seconds=limit,
         progress=note,
     )
+    click.echo(generated)
+
+
+@mini.command("atoms")
+@click.argument("records", type=FILE)
+@click.option("--budget", type=float, default=60.0, show_default=True, help="Minutes after which no new atom is begun.")
+@click.option("--elements", help="Only these, comma-separated; default: all of mini.")
+@click.option("--limit", type=click.IntRange(1), default=1200, show_default=True, help="Seconds per calculation.")
+def mini_atoms(records: Path, *, budget: float, elements: str | None, limit: int) -> None:
+    """Run GPAW for free atoms that RECORDS (JSON lines) does not have yet, and append them. Resumable."""
+    from xferbench.sources.mini import free_atoms
+
+    generated = free_atoms.generate_atoms(
+        records, budget_minutes=budget, elements=_split(elements), limit_seconds=limit, progress=note
+    )
+    click.echo(generated)
 
 
 @mini.command("build")

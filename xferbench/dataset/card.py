@@ -75,6 +75,7 @@ def render(facts: Mapping[str, Any], body: str) -> str:
             *_splits(facts),
             *_phases(facts),
             *_training(facts),
+            *_atoms(facts),
             *_hygiene(facts),
             *_drops(facts),
             *_citation(facts),
@@ -215,6 +216,26 @@ def _training(facts: Mapping[str, Any]) -> list[str]:
         "`pair_id`; rows are sorted by `frame_id`.",
         "",
         *_table(("split", "frames", "materials", "elements"), rows),
+        "",
+    ]
+
+
+def _atoms(facts: Mapping[str, Any]) -> list[str]:
+    """Energies of free atoms."""
+    if "atoms" not in facts:
+        return []
+    tables = facts["atoms"]
+    elements = sorted({symbol for table in tables.values() for symbol in table})
+    rows = [
+        (symbol, *(f"{table[symbol]:.4f}" if symbol in table else "" for table in tables.values()))
+        for symbol in elements
+    ]
+    return [
+        "## Free atoms",
+        "",
+        f"eV, relative to the zero of the other energies; `atoms` in `{MANIFEST}` has all digits.",
+        "",
+        *_table(("element", *tables), rows),
         "",
     ]
 

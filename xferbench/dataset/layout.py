@@ -7,7 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping  # noqa: TC003 - schema.parse reads the annotations
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -177,6 +177,7 @@ class Manifest:
         libraries: Name -> version that wrote the files; ``None`` if it was not installed as a package.
         subsets: Percent of the training materials -> counts.
         sha256: Of the manifest itself without this key.
+        atoms: Functional -> symbol -> eV of a free atom; absent from the file if there are none.
         synthetic: Whether the labels are a model's; absent from the file if they are not.
         training: Of further frames; absent from the file if there are none.
         upstream: Files that the frames were read from; absent from the file if there are none.
@@ -205,6 +206,7 @@ class Manifest:
     training: TrainingFacts | None = None
     phases: Mapping[str, Mapping[str, float]] | None = None
     upstream: tuple[UpstreamFile, ...] = ()
+    atoms: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 def seal(manifest: Mapping[str, Any]) -> dict[str, Any]:

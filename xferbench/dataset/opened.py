@@ -17,7 +17,7 @@ from xferbench.dataset.layout import (
     shards,
 )
 from xferbench.errors import DataError, UsageError
-from xferbench.records import SPLITS, Geometry, Pair
+from xferbench.records import SPLITS, Functional, Geometry, Pair
 from xferbench.registry import check_name
 from xferbench.tables import table_frames
 
@@ -78,6 +78,11 @@ class Dataset:
     def fingerprint(self) -> str:
         """Digest of every structure, label and split."""
         return str(self.manifest["fingerprint"])
+
+    @property
+    def atoms(self) -> dict[Functional, dict[str, float]]:
+        """Functional -> symbol -> eV of a free atom, with the code and pseudopotentials of the labels; empty if unknown."""
+        return {Functional(name): dict(table) for name, table in self.manifest.get("atoms", {}).items()}
 
     @property
     def geometry(self) -> Geometry:

@@ -46,6 +46,8 @@ def stated_facts(source: SourceDataset) -> dict[str, Any]:
     }
     if source.synthetic:
         facts["synthetic"] = True
+    if source.atoms:
+        facts["atoms"] = {functional.value: dict(table) for functional, table in source.atoms.items()}
     if source.upstream is not None:
         facts["upstream"] = [_file_facts(path) for path in source.upstream()]
     return facts

@@ -1,4 +1,9 @@
-"""``synthetic-teacher``: thousands of small crystals labelled by two CHGNets, to study methods of transfer. No DFT in it.
+"""Thousands of small crystals labelled by two CHGNets, to study methods of transfer. No DFT in them.
+
+| data set | what |
+|---|---|
+| ``synthetic-teacher`` | 73 elements, few compositions of each: what transfers must know them |
+| ``synthetic-teacher-dense`` | 17 elements, about half of their compositions: enough to learn them from nothing |
 
 | file | what |
 |---|---|
@@ -6,7 +11,7 @@
 | ``labelling`` | what the two teachers say, kept in chunks |
 | ``card.md`` | how it was made, and why a gain measured on it is not one on DFT |
 
-It is a data source in a room of its own because it runs models, which the rooms of other sources must not know.
+A room of its own because it runs models, which the rooms of other sources must not know.
 """
 
 from __future__ import annotations
@@ -20,6 +25,7 @@ from xferbench.records import Geometry, SourceDataset, SplitRule
 from xferbench.sources.stream import FrameStream, local_files, local_version
 from xferbench.sources.work import checked
 from xferbench.synthetic.labelling import labelled, read
+from xferbench.synthetic.structures import SETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,7 +37,7 @@ CARD = Path(__file__).with_name("card.md")
 VERSION = "1"
 """Of structures, teachers and split rule."""
 
-SPLIT = SplitRule(salt="synthetic-teacher", fractions=(0.8, 0.1, 0.1), group="reduced composition")
+FRACTIONS = (0.8, 0.1, 0.1)
 
 CITATION = """@article{deng2023chgnet,
   title = {CHGNet as a pretrained universal neural network potential for charge-informed atomistic modelling},
@@ -42,7 +48,12 @@ CITATION = """@article{deng2023chgnet,
 
 
 def load(*, paths: Sequence[Path] = (), cache_dir: Path | None = None) -> SourceDataset:
-    """Nothing is built or labelled before the first frame is asked for.
+    """``synthetic-teacher``; see ``load_dense`` for the arguments."""
+    return _load("synthetic-teacher", paths, cache_dir)
+
+
+def load_dense(*, paths: Sequence[Path] = (), cache_dir: Path | None = None) -> SourceDataset:
+    """``synthetic-teacher-dense``. Nothing is built or labelled before the first frame is asked for.
 
     Args:
         paths: Chunks of another machine, or directories of them, to read instead of labelling.
@@ -52,23 +63,27 @@ def load(*, paths: Sequence[Path] = (), cache_dir: Path | None = None) -> Source
         StorageError: A path cannot be read.
         DataError: Nothing to read at ``paths``.
     """
+    return _load("synthetic-teacher-dense", paths, cache_dir)
+
+
+def _load(name: str, paths: Sequence[Path], cache_dir: Path | None) -> SourceDataset:
     files = local_files(paths, lambda name: name.endswith(".parquet"), "*.parquet chunks") if paths else []
 
     def items() -> Iterator[Frame | Drop]:
         if files:
             return checked(item for path in files for item in read(path))
-        return checked(labelled(cache_directory(cache_dir) / "synthetic-teacher"))
+        return checked(labelled(cache_directory(cache_dir) / name, kinds=SETS[name]))
 
     stream = FrameStream(read=items)
     return SourceDataset(
-        name="synthetic-teacher",
+        name=name,
         version=local_version(files) if files else VERSION,
-        title="synthetic-teacher: small crystals labelled by CHGNet 0.3.0 and CHGNet r2SCAN, not by DFT",
+        title=f"{name}: small crystals labelled by CHGNet 0.3.0 and CHGNet r2SCAN, not by DFT",
         licence="bsd-3-clause",
         citation=CITATION,
         card=storage.read_bytes(CARD).decode(),
         geometry=Geometry.SAME_GEOMETRY,
-        split=SPLIT,
+        split=SplitRule(salt=name, fractions=FRACTIONS, group="reduced composition"),
         frames=stream,
         drops=stream.drops,
         synthetic=True,

@@ -1,4 +1,4 @@
-"""Labels of ``synthetic-teacher``: two CHGNets, one for each functional, say what the structures' energies are.
+"""Labels: two CHGNets, one for each functional, say what the structures' energies are.
 
 The work is done in chunks of fillings. A chunk is a Parquet file of frames with the drops beside it, whole or absent, so a
 run that was killed goes on where it stopped.
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from xferbench.models.chgnet.engine import CHGNetEngine
-    from xferbench.synthetic.structures import Filling
+    from xferbench.synthetic.structures import Filling, Kind
 
 TEACHERS = {Functional.PBE: "0.3.0", Functional.R2SCAN: "r2scan"}
 """Variants of CHGNet. The first was trained on GGA and GGA+U with corrections, which PBE stands for here."""
@@ -66,19 +66,22 @@ class Chunk:
         return self.path.with_suffix(".drops.json")
 
 
-def labelled(directory: Path, chosen: Sequence[Filling] | None = None) -> Iterator[Frame | Drop]:
+def labelled(
+    directory: Path, chosen: Sequence[Filling] | None = None, *, kinds: tuple[Kind, ...] = KINDS
+) -> Iterator[Frame | Drop]:
     """Every frame and drop; chunks that are on disk are read, others are made and kept.
 
     Args:
         directory: Where chunks are kept.
-        chosen: Fillings to label; all of them if not given.
+        chosen: Fillings to label; all that there are if not given.
+        kinds: Of compositions, see ``structures.SETS``.
 
     Raises:
         MissingExtraError: ``chgnet`` is not installed.
         StorageError: The disk refuses.
         IntegrityError: A chunk is damaged.
     """
-    chunks = _chunks(directory, fillings() if chosen is None else chosen)
+    chunks = _chunks(directory, kinds, fillings(kinds) if chosen is None else chosen)
     total = sum(len(chunk.fillings) for chunk in chunks)
     with bar("labelling", total, 0, unit="fillings", show=sys.stderr.isatty()) as meter:
         teachers: dict[Functional, CHGNetEngine] = {}
@@ -109,9 +112,9 @@ def _teachers() -> dict[Functional, CHGNetEngine]:
     return {functional: load_engine(variant) for functional, variant in TEACHERS.items()}
 
 
-def _chunks(directory: Path, chosen: Sequence[Filling]) -> list[Chunk]:
+def _chunks(directory: Path, kinds: tuple[Kind, ...], chosen: Sequence[Filling]) -> list[Chunk]:
     """The work, each part named by what it consists of: other structures are other files."""
-    settings = repr((SEED, KINDS, STRAIN, VOLUMES, RATTLE, SCALES, LARGEST_FORCE, LARGEST_STRESS, TEACHERS))
+    settings = repr((SEED, kinds, STRAIN, VOLUMES, RATTLE, SCALES, LARGEST_FORCE, LARGEST_STRESS, TEACHERS))
     parts = [chosen[start : start + CHUNK] for start in range(0, len(chosen), CHUNK)]
     names = [hashlib.sha256(json.dumps([settings, *map(repr, part)]).encode()).hexdigest()[:16] for part in parts]
     return [Chunk(fillings=part, path=directory / f"{name}.parquet") for part, name in zip(parts, names, strict=True)]

@@ -1,4 +1,4 @@
-"""The structures of ``synthetic-teacher``: prototypes filled with many elements, then scaled, strained and rattled.
+"""The structures of the two sets: prototypes filled with elements, then scaled, strained and rattled.
 
 A *filling* is a prototype with elements on its sites. Which elements meet is drawn at random once and for all (the stream of
 ``numpy.random.RandomState`` is frozen); every composition comes in all prototypes of its kind, so that most have polymorphs,
@@ -122,6 +122,37 @@ KINDS = (
     Kind(prototypes=("delafossite",), roles=(METALS, METALS, ("O", "S", "Se", "Te")), number=60),
     Kind(prototypes=("halfheusler", "heusler"), roles=(METALS, METALS, (*METALS, *OTHERS)), number=50),
 )
+"""Of ``synthetic-teacher``: as many elements as there are, nine compositions for each."""
+
+FEW_METALS = ("Li", "Na", "K", "Mg", "Ca", "Al", "Ti", "Fe", "Cu", "Zn")
+FEW_OTHERS = ("C", "Si")
+FEW_ANIONS = ("N", "O", "F", "S", "Cl")
+FEW = (*FEW_METALS, *FEW_OTHERS, *FEW_ANIONS)
+
+DENSE = (
+    Kind(prototypes=("fcc", "bcc", "hcp", "diamond"), roles=(FEW,), number=len(FEW)),
+    Kind(
+        prototypes=("rocksalt", "zincblende", "cesiumchloride", "nickelarsenide"),
+        roles=((*FEW_METALS, *FEW_OTHERS), FEW_ANIONS),
+        number=60,
+    ),
+    Kind(prototypes=("cesiumchloride", "tungstencarbide"), roles=(FEW_METALS, (*FEW_METALS, *FEW_OTHERS)), number=80),
+    Kind(prototypes=("fluorite", "rutile", "cadmiumiodide"), roles=(FEW_METALS, FEW_ANIONS), number=50),
+    Kind(prototypes=("fluorite", "cadmiumiodide"), roles=(FEW_ANIONS, FEW_METALS), number=50),
+    Kind(prototypes=("auricupride", "bismuthfluoride"), roles=((*FEW_METALS, *FEW_OTHERS), FEW_METALS), number=100),
+    Kind(prototypes=("perovskite",), roles=(FEW_METALS, FEW_METALS, FEW_ANIONS), number=250),
+    Kind(prototypes=("delafossite",), roles=(FEW_METALS, FEW_METALS, ("O", "S")), number=140),
+    Kind(
+        prototypes=("halfheusler", "heusler"),
+        roles=(FEW_METALS, FEW_METALS, (*FEW_METALS, *FEW_OTHERS)),
+        number=140,
+    ),
+)
+"""Of ``synthetic-teacher-dense``: few elements, of whose compositions it has about half. A network that starts from nothing can
+learn one composition from others here, which with many elements it cannot."""
+
+SETS = {"synthetic-teacher": KINDS, "synthetic-teacher-dense": DENSE}
+"""Name -> its kinds of compositions."""
 
 SMALLEST_RADIUS = 0.7
 """Å. Hydrogen in a crystal is larger than in a molecule, and a crystal of touching hydrogen has thousands of neighbours."""
@@ -155,9 +186,9 @@ class Filling:
 
 
 @cache
-def fillings() -> tuple[Filling, ...]:
+def fillings(kinds: tuple[Kind, ...] = KINDS) -> tuple[Filling, ...]:
     """All fillings, in an order without chemistry in it: any first part is a fair sample."""
-    found = {filling.name: filling for kind in KINDS for filling in _of_kind(kind)}
+    found = {filling.name: filling for kind in kinds for filling in _of_kind(kind)}
     return tuple(found[name] for name in sorted(found, key=lambda name: hashlib.sha256(name.encode()).hexdigest()))
 
 

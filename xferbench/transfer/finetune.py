@@ -70,7 +70,8 @@ class Atoms:
     """Settings of ``finetune-isolated-atoms``.
 
     Attributes:
-        atoms: JSON or CSV with the energies of isolated atoms, as ``references.tables`` reads them.
+        atoms: JSON or CSV with the energies of isolated atoms, as ``references.tables`` reads them; those of the data set
+            if left out.
     """
 
     atoms: str = ""
@@ -121,13 +122,13 @@ def paired_difference(setting: Setting, options: NoOptions) -> Student:  # noqa:
 
 def isolated_atoms(setting: Setting, options: Atoms) -> Student:
     """From the GGA model, references moved by the difference of isolated atoms, frozen."""
-    if not options.atoms:
+    tables = read_atoms(Path(options.atoms)) if options.atoms else setting.atoms
+    if not tables:
         raise UsageError(
-            "finetune-isolated-atoms needs the energies of isolated atoms: --set options.atoms=FILE, "
+            "finetune-isolated-atoms needs the energies of isolated atoms, and this data set has none: --set options.atoms=FILE, "
             "in a study --option finetune-isolated-atoms:atoms=FILE"
         )
     network = setting.pretrained()
-    tables = read_atoms(Path(options.atoms))
     return _student(network, referencing.isolated_atoms(references_table(network), setting.pairs, tables))
 
 

@@ -8,7 +8,7 @@ the references, which weights train and how fast, which frames are learned from,
 from __future__ import annotations
 
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ from xferbench.registry import METHODS, near, resolve
 from xferbench.schema import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from xferbench.records import Floats, Frame, Pair
     from xferbench.transfer.config import TrainConfig
@@ -94,12 +94,14 @@ class Setting:
         pairs: To fit references to: the pairs that are trained on, or all of the training split.
         device: To predict on.
         more: All r2SCAN frames of the training, where there are more than in pairs.
+        atoms: Functional -> symbol -> eV of a free atom, as far as the data set knows them.
     """
 
     config: TrainConfig
     pairs: Sequence[Pair]
     device: torch.device = CPU
     more: Sequence[Frame] | None = None
+    atoms: Mapping[Functional, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def frames(self) -> Sequence[Frame]:

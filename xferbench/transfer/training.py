@@ -119,7 +119,7 @@ class _Job:
         self.pairs, more = self._training(config.subset)
         self.frames = [pair.r2scan for pair in self.pairs] if more is None else more
         pairs, more = self._training(1.0) if config.reference_data == "train" else (self.pairs, more)
-        self.setting = Setting(config=config, pairs=pairs, device=mine.device, more=more)
+        self.setting = Setting(config=config, pairs=pairs, device=mine.device, more=more, atoms=dataset.atoms)
         self.student = build(method, self.setting)
 
     def _training(self, subset: float) -> tuple[list[Pair], list[Frame] | None]:

@@ -110,7 +110,7 @@ def compare_references(
     Args:
         dataset: A name, prepared in the cache if need be, or a directory that ``xferbench prepare`` made.
         predictions: Of a GGA model for the r2SCAN frames of both splits, for the model-aware scheme.
-        atoms: Table of isolated atoms, for the schemes that need one.
+        atoms: Table of isolated atoms, for the schemes that need one; the data set's own if not given.
         curve: Also fit to growing numbers of labelled structures.
         n_resamples: Of materials. The schemes are fitted anew in each, which takes a while on large sets.
         cache_dir: Where data sets live.
@@ -134,7 +134,7 @@ def compare_references(
         )
         for split in ("train", "test")
     )
-    tables = None if atoms is None else references.read_atoms(atoms)
+    tables = (data.atoms or None) if atoms is None else references.read_atoms(atoms)
     comparison = references.compare(train, test, atoms=tables, n_resamples=n_resamples, confidence=CONFIDENCE)
     return ReferenceReport(
         dataset=data.name,

@@ -17,6 +17,7 @@ from xferbench.sources.mini.engine import (
     XC,
     GpawEngine,
     TimeLimitError,
+    cut_potential,
     kpoint_mesh,
     settings_of,
     time_limit,
@@ -62,6 +63,20 @@ def test_functionals_share_all_settings_but_the_functional():
     pbe, r2scan = (settings_of(functional) for functional in XC)
     assert {key for key in pbe if pbe[key] != r2scan[key]} == {"xc_libxc"}
     assert "xc_libxc" not in PROTOCOL
+
+
+def test_the_potential_is_cut_where_there_is_next_to_nothing_of_a_spin():
+    density = np.array([[1.0, 1e-6, 1.0], [1.0, 1.0, -1e-9]])
+    potential, by_tau, by_sigma = np.ones((2, 3)), np.ones((2, 3)), np.ones((3, 3))
+    cut_potential(density, 1e-5, potential, by_sigma, by_tau)
+    assert potential.tolist() == by_tau.tolist() == [[1, 0, 1], [1, 1, 0]]
+    assert by_sigma.tolist() == [[1, 0, 1], [1, 0, 0], [1, 1, 0]]  # up-up, up-down, down-down
+
+
+def test_without_spin_there_is_one_of_each():
+    potential, by_tau, by_sigma = np.ones((1, 2)), np.ones((1, 2)), np.ones((1, 2))
+    cut_potential(np.array([[1.0, 1e-6]]), 1e-5, potential, by_sigma, by_tau)
+    assert potential.tolist() == by_tau.tolist() == by_sigma.tolist() == [[1, 0]]
 
 
 def test_a_time_limit_interrupts_and_is_gone_afterwards():

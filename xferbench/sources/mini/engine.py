@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from ase import Atoms
 
+    Array = np.ndarray[Any, np.dtype[np.float64]]
     Labels = dict[str, Any]
 
 XC = {Functional.PBE: "PBE", Functional.R2SCAN: "MGGA_X_R2SCAN+MGGA_C_R2SCAN"}
@@ -46,9 +47,31 @@ PROTOCOL: dict[str, Any] = {
 """Settings common to both functionals, as every record carries them. Convergence in GPAW's units: eV per valence
 electron, electrons per valence electron, eV² per valence electron, eV/Å."""
 
+ATOM_PROTOCOL: dict[str, Any] = {
+    "ecut_eV": PROTOCOL["ecut_eV"],
+    "box_A": [9.0, 9.3, 9.6],
+    "fermi_dirac_width_eV": 0.01,
+    "fixed_magnetic_moment": True,
+    "convergence": {"energy": 1e-5, "density": 1e-4, "eigenstates": 1e-6},
+    "maxiter": 200,
+    "mixing": 0.3,
+    "potential_cut_bohr-3": 1e-5,
+    "r2SCAN_start": "converged PBE wave functions and density of the same atom",
+    "setups": PROTOCOL["setups"],
+}
+"""Of free atoms, as their records carry it. Sides of the box differ, so that a shell that is not full can break the
+symmetry. ``mixing`` is plain linear mixing of the density: with a history r²SCAN leaves the solution in its third step.
+
+``potential_cut_bohr-3``: where the density of a spin is lower, in the vacuum of the box, its r²SCAN potential is left out of
+the Hamiltonian: it is the derivative of next to nothing by a density that vanishes, and keeps the cycles of most atoms from
+converging. The energy is the whole functional of the density found, so the cut enters in second order only."""
+
 FHC_KEY = "libxc_fhc_disabled"
 """Key among a record's versions: whether libxc left the kinetic energy density as it was ("yes") or raised it to the
 Fermi-hole curvature bound of von Weizsäcker ("no"); "unknown" where a record predates the check."""
+
+GRID = 4
+"""Dimensions of the density of each spin on the grid of the cell."""
 
 INSTALL = (
     'GPAW is not installed: pip install "xferbench[dft]" (it compiles: libxc, BLAS and FFTW headers and a C++ compiler '
@@ -90,12 +113,12 @@ class Engine(Protocol):
         """
 
 
-def settings_of(functional: Functional) -> dict[str, Any]:
+def settings_of(functional: Functional, protocol: Mapping[str, Any] = PROTOCOL) -> dict[str, Any]:
     """The settings of a record: the protocol and the functional by the name its library knows."""
-    return PROTOCOL | {"xc_libxc": XC[functional]}
+    return {**protocol, "xc_libxc": XC[functional]}
 
 
-def kpoint_mesh(cell: np.ndarray[Any, np.dtype[np.float64]], *, metal: bool) -> tuple[int, int, int]:
+def kpoint_mesh(cell: Array, *, metal: bool) -> tuple[int, int, int]:
     """Smallest mesh whose spacing stays within the protocol's.
 
     Args:
@@ -180,14 +203,56 @@ def _calculator(calculation: Calculation) -> Any:  # noqa: ANN401 - GPAW is unty
     settings = calculation.settings
     return GPAW(
         mode=PW(settings["ecut_eV"]),
-        xc=settings["xc_libxc"],
+        xc=_functional(settings),
         spinpol=calculation.spin_polarised,
         kpts={"size": list(calculation.kpts), "gamma": True},
-        occupations=FermiDirac(settings["fermi_dirac_width_eV"]),
+        occupations=FermiDirac(
+            settings["fermi_dirac_width_eV"], fixmagmom=settings.get("fixed_magnetic_moment", False)
+        ),
+        mixer={"beta": settings["mixing"], "nmaxold": 1, "weight": 1} if "mixing" in settings else {},
         convergence=dict(settings["convergence"]),
         maxiter=settings["maxiter"],
         txt=None,
     )
+
+
+def _functional(settings: Mapping[str, Any]) -> Any:  # noqa: ANN401 - GPAW is untyped
+    """The functional by name, or one whose potential is cut where the settings say so."""
+    name, cut = settings["xc_libxc"], float(settings.get("potential_cut_bohr-3", 0.0))
+    if not cut or not name.startswith("MGGA"):
+        return name
+    from gpaw import dft
+    from gpaw.xc.libxc import LibXC
+    from gpaw.xc.mgga import MGGA
+
+    class Kernel(LibXC):  # type: ignore[misc] # GPAW is untyped
+        def calculate(self, energy: Array, density: Array, potential: Array, *gradients: Array) -> None:
+            super().calculate(energy, density, potential, *gradients)
+            if density.ndim == GRID:  # the radial grids around nuclei have no vacuum
+                cut_potential(density, cut, potential, gradients[1], gradients[3])
+
+    class Cut(dft.XC):  # type: ignore[misc] # GPAW is untyped
+        def functional(self, **_: object) -> Any:  # noqa: ANN401 - GPAW is untyped
+            return MGGA(Kernel(name))
+
+    return Cut(name)
+
+
+def cut_potential(density: Array, cut: float, potential: Array, by_sigma: Array, by_tau: Array) -> None:
+    """Leave the derivatives of an exchange-correlation energy out where there is next to no density, in place.
+
+    Args:
+        density: (n_spins, ...) in a0⁻³.
+        cut: Density of a spin below which its derivatives become zero.
+        potential: (n_spins, ...) by the density.
+        by_sigma: (2 n_spins - 1, ...) by the products of gradients: up-up, up-down, down-down.
+        by_tau: (n_spins, ...) by the kinetic energy densities.
+    """
+    thin = density < cut
+    potential[thin] = 0.0
+    by_tau[thin] = 0.0
+    by_sigma[::2][thin] = 0.0
+    by_sigma[1::2, thin.any(axis=0)] = 0.0
 
 
 def _labels(atoms: Atoms, calculation: Calculation) -> Labels:

@@ -1,16 +1,14 @@
-"""Calculate the pairs that a records file does not have yet, and append them: resumable, killable at any moment."""
+"""The pairs of calculations that there are to do, and doing those that a records file does not have yet."""
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
-from xferbench.errors import UsageError, XferbenchError
+from xferbench.errors import UsageError
 from xferbench.registry import check_name
-from xferbench.sources.mini.checks import label_problems
-from xferbench.sources.mini.engine import FHC_KEY, XC, Calculation, GpawEngine, kpoint_mesh, settings_of, time_limit
-from xferbench.sources.mini.recordfile import append_records, resume
+from xferbench.sources.mini.engine import kpoint_mesh
+from xferbench.sources.mini.jobs import Job, run
 from xferbench.sources.mini.structures import (
     KINDS,
     Seed,
@@ -21,53 +19,13 @@ from xferbench.sources.mini.structures import (
     random_seed,
     seeds,
 )
-from xferbench.storage import lock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
-    from ase import Atoms
-
-    from xferbench.records import Functional
     from xferbench.sources.mini.engine import Engine
-
-    Record = dict[str, Any]
-
-FHC_NOTE = (
-    "libxc was not compiled with --disable-fhc: some r2SCAN runs may not converge, and their energies can differ from those "
-    "of other builds by about 1e-5 eV/atom; the records say so"
-)
-
-ERROR_LENGTH = 300
-"""Characters kept of a failed run's reason."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Generated:
-    """What one run of the generator did.
-
-    Attributes:
-        planned: Pairs that were asked for.
-        present: Of these, pairs the file already had, failed ones included.
-        calculated: Pairs calculated now with success.
-        failed: Pairs that failed now; their records say why and they are not tried again.
-        left: Pairs for which the budget did not suffice.
-        dropped: What a killed run had left in the file and was removed, in words.
-    """
-
-    planned: int
-    present: int
-    calculated: int
-    failed: int
-    left: int
-    dropped: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return (
-            f"{self.planned} pairs: {self.present} present before, {self.calculated} calculated, {self.failed} failed, "
-            f"{self.left} left"
-        )
+    from xferbench.sources.mini.jobs import Generated
 
 
 def generate(
@@ -102,51 +60,17 @@ def generate(
         StorageError: The file cannot be written, or another run is writing it.
         FormatError: The file is broken in a way that no killed run explains.
     """
-    if budget_minutes < 0 or limit_seconds <= 0:
-        raise UsageError(f"budget ({budget_minutes} min) and time limit ({limit_seconds} s) must be positive")
-    tell = progress or _silent
-    begin = time.monotonic()
-    plan = list(_plan(part, KINDS if kinds is None else kinds, elements, spin=spin))
-    if not plan:
+    jobs = list(_plan(part, KINDS if kinds is None else kinds, elements, spin=spin))
+    if not jobs:
         raise UsageError(
             "no seed structure matches; those with Fe or Ni are calculated with spin (--spin), all others without"
         )
-    engine = engine or GpawEngine()
-    with lock(out):
-        resumed = resume(out)
-        for message in resumed.dropped:
-            tell(f"{out}: {message}")
-        versions = engine.versions()
-        if versions.get(FHC_KEY) == "no":
-            tell(FHC_NOTE)
-        todo = [(seed, kind) for seed, kind in plan if _pair_id(seed, kind) not in resumed.finished]
-        done = failed = 0
-        for seed, kind in todo:
-            if time.monotonic() - begin > 60 * budget_minutes:
-                break
-            records = _pair(seed, kind, engine=engine, versions=versions, limit_seconds=limit_seconds)
-            append_records(out, records)
-            done += 1
-            failed += records[-1]["status"] != "ok"
-            for record in records:
-                tell(_progress_line(record, done, len(todo), time.monotonic() - begin))
-    return Generated(
-        planned=len(plan),
-        present=len(plan) - len(todo),
-        calculated=done - failed,
-        failed=failed,
-        left=len(todo) - done,
-        dropped=resumed.dropped,
-    )
-
-
-def _silent(_line: str) -> None:
-    """Progress nobody wants."""
+    return run(out, jobs, budget_minutes=budget_minutes, limit_seconds=limit_seconds, progress=progress, engine=engine)
 
 
 def _plan(
     part: tuple[int, int], kinds: Sequence[str], elements: Collection[str] | None, *, spin: bool
-) -> Iterator[tuple[Seed, str]]:
+) -> Iterator[Job]:
     """The pairs asked for, in the order of calculation."""
     first, step = part
     if not 0 <= first < step:
@@ -160,74 +84,17 @@ def _plan(
     for kind in kinds:
         for seed in chosen:
             if kind.startswith("v") or has_free_coordinates(seed):
-                yield seed, kind
+                yield _job(seed, kind)
 
 
-def _pair_id(seed: Seed, kind: str) -> str:
-    return f"{seed.name}-{kind}"
-
-
-def _pair(seed: Seed, kind: str, *, engine: Engine, versions: Mapping[str, str], limit_seconds: float) -> list[Record]:
-    """The records of one pair; the first failure is the last record."""
-    atoms = perturbed(seed.name, kind)
-    # of the unperturbed cell, so that all copies share one mesh and energies along a curve are comparable
-    kpts = kpoint_mesh(seed.atoms.cell.array, metal=seed.metal)
-    records, state = [], None
-    for functional in XC:
-        record = _identity(seed, kind, atoms, functional) | {"versions": dict(versions)}
-        calculation = Calculation(
-            atoms=atoms, kpts=kpts, spin_polarised=seed.spin_polarised, settings=record["settings"]
-        )
-        try:
-            with time_limit(limit_seconds):
-                labels, state = engine.calculate(calculation, state)
-            outcome = _checked(record | {"status": "ok"} | labels, len(atoms))
-        except XferbenchError:
-            raise
-        except Exception as error:  # noqa: BLE001 - a failed calculation is data too: its reason is recorded and counted
-            reason = f"{type(error).__name__}: {error}".rstrip(": ")
-            outcome = record | {"status": "failed", "error": reason[:ERROR_LENGTH]}
-        records.append(outcome)
-        if outcome["status"] != "ok":
-            break
-    return records
-
-
-def _checked(record: Record, n_atoms: int) -> Record:
-    """A record whose labels have the right shapes and are finite.
-
-    Raises:
-        ValueError: They do not or are not: the calculation has failed without saying so.
-    """
-    problems = list(label_problems(record, n_atoms))
-    if problems:
-        raise ValueError("; ".join(problems))
-    return record
-
-
-def _identity(seed: Seed, kind: str, atoms: Atoms, functional: Functional) -> Record:
-    """What is known of a record before the calculation."""
-    pair_id = _pair_id(seed, kind)
-    return {
-        "id": f"{pair_id}-{functional}",
-        "pair_id": pair_id,
-        "seed_structure": seed.name,
-        "perturbation": kind,
-        "seed": random_seed(seed.name, kind),
-        "functional": str(functional),
-        "spin_polarised": seed.spin_polarised,
-        "metal_kmesh": seed.metal,
-        "structure": {
-            "lattice_A": atoms.cell.array.tolist(),
-            "species": atoms.get_chemical_symbols(),
-            "cart_coords_A": atoms.positions.tolist(),
-            "pbc": atoms.pbc.tolist(),
-            "initial_magmoms_muB": atoms.get_initial_magnetic_moments().tolist(),
-        },
-        "settings": settings_of(functional),
-    }
-
-
-def _progress_line(record: Record, number: int, total: int, elapsed: float) -> str:
-    outcome = f"ok, {record['wall_s']} s" if record["status"] == "ok" else f"failed: {record['error']}"
-    return f"{elapsed:7.0f} s  {number}/{total}  {record['id']}  {outcome}"
+def _job(seed: Seed, kind: str) -> Job:
+    return Job(
+        seed_structure=seed.name,
+        perturbation=kind,
+        seed=random_seed(seed.name, kind),
+        atoms=partial(perturbed, seed.name, kind),
+        # of the unperturbed cell, so that all copies share one mesh and energies along a curve are comparable
+        kpts=kpoint_mesh(seed.atoms.cell.array, metal=seed.metal),
+        spin_polarised=seed.spin_polarised,
+        metal=seed.metal,
+    )

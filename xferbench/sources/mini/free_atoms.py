@@ -1,0 +1,113 @@
+"""Energies of free atoms with the code, cutoff and PAW set-ups of ``mini``: the other convention of elemental references.
+
+Every element of ``mini`` alone in a box, spin-polarised, its total moment fixed to that of its ground state by Hund's rule.
+``atoms.jsonl`` has their records, in the format of ``recordfile``, and ``energies`` the table.
+
+References:
+    Ground states: A. Kramida et al., NIST Atomic Spectra Database. The convention: Huang et al. 2025, Eq. 3.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xferbench.records import Functional
+from xferbench.registry import check_name
+from xferbench.sources.mini.engine import ATOM_PROTOCOL
+from xferbench.sources.mini.jobs import Job, run
+from xferbench.sources.mini.recordfile import read_records
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from ase import Atoms
+
+    from xferbench.sources.mini.engine import Engine
+    from xferbench.sources.mini.jobs import Generated
+
+RECORDS = Path(__file__).with_name("atoms.jsonl")
+
+COPY = "free"
+"""Where a record names how its structure was perturbed."""
+
+UNPAIRED = dict(
+    **dict.fromkeys(("Mg", "Ca", "Zn"), 0),
+    **dict.fromkeys(("Li", "Na", "K", "Cu", "B", "Al", "Ga", "F", "Cl", "Br"), 1),
+    **dict.fromkeys(("C", "Si", "Ge", "O", "S", "Se", "Ti", "Ni"), 2),
+    **dict.fromkeys(("N", "P", "As", "V"), 3),
+    Fe=4,
+)
+"""Unpaired electrons of the ground state of each element."""
+
+
+def generate_atoms(
+    out: Path,
+    *,
+    budget_minutes: float = 60.0,
+    elements: Collection[str] | None = None,
+    limit_seconds: float = 1200.0,
+    progress: Callable[[str], None] | None = None,
+    engine: Engine | None = None,
+) -> Generated:
+    """Append the missing atoms to a records file, light ones first.
+
+    Args:
+        out: JSON lines; made if missing. The two records of an atom arrive in one write.
+        budget_minutes: After that no new atom is begun.
+        elements: Only these; all of ``UNPAIRED`` if not given.
+        limit_seconds: Of wall time for one calculation; beyond it the calculation has failed.
+        progress: Told one line per calculation, and of everything unusual.
+        engine: What calculates; default GPAW.
+
+    Raises:
+        UsageError: A number is out of range.
+        UnknownNameError: An element that ``mini`` does not have.
+        MissingExtraError: GPAW is not installed.
+        StorageError: The file cannot be written, or another run is writing it.
+        FormatError: The file is broken in a way that no killed run explains.
+    """
+    from ase.data import atomic_numbers
+
+    wanted = UNPAIRED if elements is None else {check_name("element", symbol, UNPAIRED) for symbol in elements}
+    jobs = [_job(symbol) for symbol in sorted(wanted, key=atomic_numbers.__getitem__)]
+    return run(out, jobs, budget_minutes=budget_minutes, limit_seconds=limit_seconds, progress=progress, engine=engine)
+
+
+def energies(path: Path = RECORDS) -> dict[Functional, dict[str, float]]:
+    """Functional -> symbol -> eV of a free atom, relative to the same zero as the energies of ``mini``.
+
+    Raises:
+        StorageError: The file cannot be read.
+        FormatError: It breaks the format of records; all problems with their line numbers.
+    """
+    tables: dict[Functional, dict[str, float]] = {Functional.PBE: {}, Functional.R2SCAN: {}}
+    for record in read_records(path):
+        if record["status"] == "ok":
+            (symbol,) = record["structure"]["species"]
+            tables[Functional(record["functional"])][symbol] = record["energy_eV"]
+    return tables
+
+
+def free_atom(symbol: str) -> Atoms:
+    """An atom in the middle of its box."""
+    from ase import Atoms
+
+    box = np.array(ATOM_PROTOCOL["box_A"])
+    return Atoms([symbol], positions=[box / 2], cell=box, pbc=True, magmoms=[float(UNPAIRED[symbol])])
+
+
+def _job(symbol: str) -> Job:
+    return Job(
+        seed_structure=f"{symbol}_atom",
+        perturbation=COPY,
+        seed=0,
+        atoms=partial(free_atom, symbol),
+        kpts=(1, 1, 1),
+        spin_polarised=True,
+        metal=False,
+        protocol=ATOM_PROTOCOL,
+    )
