@@ -10,7 +10,7 @@ from xferbench.errors import UnknownNameError
 from xferbench.records import Functional
 from xferbench.sources import mini
 from xferbench.sources.mini.engine import ATOM_PROTOCOL, PROTOCOL, settings_of
-from xferbench.sources.mini.free_atoms import RECORDS, UNPAIRED, energies, free_atom, generate_atoms
+from xferbench.sources.mini.free_atoms import MIXING, RECORDS, UNPAIRED, energies, free_atom, generate_atoms
 from xferbench.sources.mini.recordfile import read_records
 
 
@@ -39,15 +39,16 @@ def test_committed_atoms_are_those_of_the_protocol(committed):
     for record in committed:
         (symbol,) = record["structure"]["species"]
         atoms = free_atom(symbol)
-        assert record["settings"] == settings_of(Functional(record["functional"]), ATOM_PROTOCOL)
+        protocol = ATOM_PROTOCOL | ({"r2SCAN_mixing": MIXING[symbol]} if symbol in MIXING else {})
+        assert record["settings"] == settings_of(Functional(record["functional"]), protocol)
         assert record["structure"]["lattice_A"] == atoms.cell.array.tolist()
         assert record["structure"]["initial_magmoms_muB"] == [UNPAIRED[symbol]]
         assert record["versions"]["libxc_fhc_disabled"] == "yes"
 
 
 def test_they_share_with_the_crystals_what_an_energy_zero_depends_on():
-    assert {key: ATOM_PROTOCOL[key] for key in ("ecut_eV", "setups")} == {
-        key: PROTOCOL[key] for key in ("ecut_eV", "setups")
+    assert {key: ATOM_PROTOCOL[key] for key in ("ecut_eV", "fermi_dirac_width_eV", "setups")} == {
+        key: PROTOCOL[key] for key in ("ecut_eV", "fermi_dirac_width_eV", "setups")
     }
 
 
@@ -83,14 +84,14 @@ def test_binding_comes_out_right(committed):
             assert table[symbol] - frame.energy / frame.n_atoms == pytest.approx(experiment, abs=0.45)
 
 
-def test_an_atom_is_calculated_alone_in_a_box_without_symmetry(out, engine):
+def test_an_atom_is_calculated_alone_in_a_cube(out, engine):
     generated = generate_atoms(out, elements=["N", "B"], engine=engine)
     assert (generated.planned, generated.calculated) == (2, 2)
     assert [json.loads(line)["id"] for line in out.read_text().splitlines()] == [
         "B_atom-free-PBE", "B_atom-free-r2SCAN", "N_atom-free-PBE", "N_atom-free-r2SCAN"
     ]  # fmt: skip
     atoms = free_atom("N")
-    assert len(set(atoms.cell.lengths())) == 3
+    assert atoms.cell.array.tolist() == (np.eye(3) * 9.0).tolist()
     np.testing.assert_allclose(atoms.get_scaled_positions(), 0.5)
     assert atoms.get_initial_magnetic_moments().tolist() == [3.0]
 

@@ -49,20 +49,22 @@ electron, electrons per valence electron, eV² per valence electron, eV/Å."""
 
 ATOM_PROTOCOL: dict[str, Any] = {
     "ecut_eV": PROTOCOL["ecut_eV"],
-    "box_A": [9.0, 9.3, 9.6],
-    "fermi_dirac_width_eV": 0.01,
+    "box_A": 9.0,
+    "fermi_dirac_width_eV": PROTOCOL["fermi_dirac_width_eV"],
     "fixed_magnetic_moment": True,
-    "convergence": {"energy": 1e-5, "density": 1e-4, "eigenstates": 1e-6},
+    "convergence": {"energy": 1e-5, "density": 1e-3, "eigenstates": 1e-4},
     "maxiter": 200,
-    "mixing": 0.3,
-    "potential_cut_bohr-3": 1e-5,
+    "r2SCAN_mixing": 0.3,
+    "r2SCAN_potential_cut_bohr-3": 1e-5,
     "r2SCAN_start": "converged PBE wave functions and density of the same atom",
     "setups": PROTOCOL["setups"],
 }
-"""Of free atoms, as their records carry it. Sides of the box differ, so that a shell that is not full can break the
-symmetry. ``mixing`` is plain linear mixing of the density: with a history r²SCAN leaves the solution in its third step.
+"""Of free atoms, as their records carry it. The box is a cube, so that a shell that is not full is filled evenly and there
+is one solution to find; where a shell may break the symmetry there are several, and which is found is chance.
 
-``potential_cut_bohr-3``: where the density of a spin is lower, in the vacuum of the box, its r²SCAN potential is left out of
+``r2SCAN_mixing`` is plain linear mixing of the density: with a history r²SCAN leaves the solution in its third step.
+
+``r2SCAN_potential_cut_bohr-3``: where the density of a spin is lower, in the vacuum of the box, its r²SCAN potential is left out of
 the Hamiltonian: it is the derivative of next to nothing by a density that vanishes, and keeps the cycles of most atoms from
 converging. The energy is the whole functional of the density found, so the cut enters in second order only."""
 
@@ -209,17 +211,24 @@ def _calculator(calculation: Calculation) -> Any:  # noqa: ANN401 - GPAW is unty
         occupations=FermiDirac(
             settings["fermi_dirac_width_eV"], fixmagmom=settings.get("fixed_magnetic_moment", False)
         ),
-        mixer={"beta": settings["mixing"], "nmaxold": 1, "weight": 1} if "mixing" in settings else {},
+        mixer=_mixer(settings),
         convergence=dict(settings["convergence"]),
         maxiter=settings["maxiter"],
         txt=None,
     )
 
 
+def _mixer(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """GPAW's own, unless the settings say another for r²SCAN."""
+    if "r2SCAN_mixing" not in settings or settings["xc_libxc"] != XC[Functional.R2SCAN]:
+        return {}
+    return {"beta": settings["r2SCAN_mixing"], "nmaxold": 1, "weight": 1}
+
+
 def _functional(settings: Mapping[str, Any]) -> Any:  # noqa: ANN401 - GPAW is untyped
     """The functional by name, or one whose potential is cut where the settings say so."""
-    name, cut = settings["xc_libxc"], float(settings.get("potential_cut_bohr-3", 0.0))
-    if not cut or not name.startswith("MGGA"):
+    name, cut = settings["xc_libxc"], float(settings.get("r2SCAN_potential_cut_bohr-3", 0.0))
+    if not cut or name != XC[Functional.R2SCAN]:
         return name
     from gpaw import dft
     from gpaw.xc.libxc import LibXC

@@ -1,6 +1,7 @@
 """Energies of free atoms with the code, cutoff and PAW set-ups of ``mini``: the other convention of elemental references.
 
-Every element of ``mini`` alone in a box, spin-polarised, its total moment fixed to that of its ground state by Hund's rule.
+Every element of ``mini`` alone in a cube, spin-polarised, its total moment fixed to that of its ground state by Hund's rule,
+degenerate levels filled evenly: a spherical average, as far as a cube allows.
 ``atoms.jsonl`` has their records, in the format of ``recordfile``, and ``energies`` the table.
 
 References:
@@ -42,6 +43,10 @@ UNPAIRED = dict(
     Fe=4,
 )
 """Unpaired electrons of the ground state of each element."""
+
+
+MIXING = {"Fe": 0.15, "Ni": 0.15}
+"""Where the step of the protocol is too long: electrons of one spin wander between 3d and 4s."""
 
 
 def generate_atoms(
@@ -93,10 +98,10 @@ def energies(path: Path = RECORDS) -> dict[Functional, dict[str, float]]:
 
 
 def free_atom(symbol: str) -> Atoms:
-    """An atom in the middle of its box."""
+    """An atom in the middle of its cube."""
     from ase import Atoms
 
-    box = np.array(ATOM_PROTOCOL["box_A"])
+    box = np.full(3, ATOM_PROTOCOL["box_A"])
     return Atoms([symbol], positions=[box / 2], cell=box, pbc=True, magmoms=[float(UNPAIRED[symbol])])
 
 
@@ -109,5 +114,5 @@ def _job(symbol: str) -> Job:
         kpts=(1, 1, 1),
         spin_polarised=True,
         metal=False,
-        protocol=ATOM_PROTOCOL,
+        protocol={**ATOM_PROTOCOL, "r2SCAN_mixing": MIXING.get(symbol, ATOM_PROTOCOL["r2SCAN_mixing"])},
     )
