@@ -85,6 +85,9 @@ def generate_atoms(
 def energies(path: Path = RECORDS) -> dict[Functional, dict[str, float]]:
     """Functional -> symbol -> eV of a free atom, relative to the same zero as the energies of ``mini``.
 
+    Without the entropy of the occupations: the energy of a record, (E + F)/2, is that of width zero where the entropy vanishes
+    with the square of the width, as in a metal. Of degenerate levels filled evenly it vanishes with the width itself, and E is.
+
     Raises:
         StorageError: The file cannot be read.
         FormatError: It breaks the format of records; all problems with their line numbers.
@@ -93,7 +96,7 @@ def energies(path: Path = RECORDS) -> dict[Functional, dict[str, float]]:
     for record in read_records(path):
         if record["status"] == "ok":
             (symbol,) = record["structure"]["species"]
-            tables[Functional(record["functional"])][symbol] = record["energy_eV"]
+            tables[Functional(record["functional"])][symbol] = 2 * record["energy_eV"] - record["free_energy_eV"]
     return tables
 
 
