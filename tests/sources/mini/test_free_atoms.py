@@ -102,7 +102,9 @@ def test_entropy_of_degenerate_levels_is_not_in_the_energy(tmp_path, engine):
     generate_atoms(path, elements=["B"], engine=engine)
     lines = [record | {"energy_eV": -2.0, "free_energy_eV": -2.1} for record in read_records(path)]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert energies(path) == {functional: {"B": pytest.approx(-1.9)} for functional in (Functional.PBE, Functional.R2SCAN)}
+    assert energies(path) == {
+        functional: {"B": pytest.approx(-1.9)} for functional in (Functional.PBE, Functional.R2SCAN)
+    }
 
 
 @pytest.mark.skipif(not KAPLAN.exists(), reason="the table of Kaplan et al. is not at hand")

@@ -45,7 +45,7 @@ UNPAIRED = dict(
 """Unpaired electrons of the ground state of each element."""
 
 
-MIXING = {"Fe": 0.15, "Ni": 0.15}
+MIXING = {"Ti": 0.1, "V": 0.1, "Fe": 0.15, "Ni": 0.15}
 """Where the step of the protocol is too long: electrons of one spin wander between 3d and 4s."""
 
 
