@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 FAR = 6.0
-"""Å: the longest distance of the dimers, where half the energy is nearly that of a free atom."""
+"""Å: the longest distance of the dimers, where half the energy is nearly that of an isolated atom."""
 
 BOUND = 3.0
-"""eV/atom: dimers this far from two free atoms, at most, in either functional."""
+"""eV/atom: dimers this far from two isolated atoms, at most, in either functional."""
 
 N_RESAMPLES, SEED, CONFIDENCE = 1000, 0, 0.95
 
@@ -222,7 +222,7 @@ def report(data: Path) -> str:
                 agreement("dimers, raw", points),
                 agreement("dimers, mean of each element removed", centred(points)),
                 agreement("dimers, own energy at 6 Å removed", free),
-                agreement(f"the same, within {BOUND:.0f} eV/atom of free atoms", bound(free)),
+                agreement(f"the same, within {BOUND:.0f} eV/atom of isolated atoms", bound(free)),
                 agreement("MatPES solids, raw", raw),
                 agreement("MatPES solids, isolated atoms removed (cohesive energies)", cohesive),
             ]
@@ -252,7 +252,7 @@ the lowest of each.
 {trends}
 
 All columns tell one story: the shift is small for light elements and grows to tens of eV/atom for heavy ones, in step with
-the atomic number. It is a property of the atom's core and its pseudopotential, not of any bond: free atoms show it as well
+the atomic number. It is a property of the atom's core and its pseudopotential, not of any bond: isolated atoms show it as well
 as solids do, and references fitted to compounds find it again. What differs between the columns, tenths of eV per atom, is
 chemistry, and in the CHGNet column also Hubbard U, empirical corrections and other materials in the two fits.
 
@@ -263,7 +263,7 @@ chemistry, and in the CHGNet column also Hubbard U, empirical corrections and ot
 Left out of the dimers: {n_failed} points whose calculation failed with one of the functionals (energy 0).
 
 Raw energies of the two functionals agree poorly, because the shift differs from element to element. Removing each functional's own zero per element makes them agree. What kind of zero, the mean of an
-element or its free atoms, matters little for Pearson's coefficient, which large repulsive energies dominate; the rows with
+element or its isolated atoms, matters little for Pearson's coefficient, which large repulsive energies dominate; the rows with
 bound dimers and cohesive energies, and the median next to the mean, are the sterner test. A high coefficient after
 referencing is therefore no proof that gaps are small: read the gap in eV/atom.
 

@@ -26,6 +26,7 @@ class Outer:
     inner: Inner | None = None
     many: tuple[Inner, ...] = ()
     table: Mapping[str, float] | None = None
+    energies: Mapping[Functional, float] | None = None
     anything: Any = None
 
 
@@ -48,6 +49,10 @@ def test_a_complete_table_becomes_the_dataclass():
     assert isinstance(value.ratio, float)
 
 
+def test_keys_of_a_table_may_be_an_enumeration():
+    assert parse(Outer, GOOD | {"energies": {"PBE": 1}}, "f").energies == {Functional.PBE: 1.0}
+
+
 def test_defaults_make_keys_optional():
     assert parse(Outer, GOOD, "f").many == ()
 
@@ -59,6 +64,7 @@ def test_defaults_make_keys_optional():
         ({"zzz": 1}, "unknown key zzz"),
         ({"ratio": "1"}, "ratio must be a number, not text"),
         ({"ratio": True}, "ratio must be a number, not a boolean"),
+        ({"energies": {"r2scan": 1.0}}, "a key of energies must be one of PBE, PBE+U, r2SCAN, not 'r2scan'"),
         ({"name": 3}, "name must be text, not an integer"),
         ({"flag": 1}, "flag must be true or false, not an integer"),
         ({"functional": "R2SCAN"}, "functional must be one of PBE, PBE+U, r2SCAN, not 'R2SCAN'"),

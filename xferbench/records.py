@@ -182,7 +182,7 @@ class SourceDataset:
             training none. A sequence, or something that fetches and reads when it is iterated, each time from the start.
         drops: Upstream records that gave no frame; complete when ``frames`` has been iterated.
         synthetic: The labels are a model's: good to study methods on, never to rank models by.
-        atoms: Functional -> symbol -> eV of a free atom, relative to the zero of the energies of the frames; empty if the
+        atom_energies: Functional -> symbol -> eV of an isolated atom, relative to the zero of the energies of the frames; empty if the
             source has none.
         upstream: Returns the files that the frames are read from, after fetching those that are not here, if that is all
             that they follow from.
@@ -199,7 +199,7 @@ class SourceDataset:
     frames: Iterable[Frame]
     drops: Sequence[Drop] = ()
     synthetic: bool = False
-    atoms: Mapping[Functional, Mapping[str, float]] = field(default_factory=dict)
+    atom_energies: Mapping[Functional, Mapping[str, float]] = field(default_factory=dict)
     upstream: Callable[[], Sequence[Path]] | None = None
 
 

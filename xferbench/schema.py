@@ -1,8 +1,8 @@
 """Read a dataclass from TOML or JSON strictly: unknown keys, missing keys and wrong types are errors, all told at once.
 
 The dataclass is the schema: its annotations name the types, a default makes a key optional. Understood are ``str``,
-``int``, ``float``, ``bool``, enumerations, ``Literal``, ``X | None``, ``tuple[X, ...]``, ``Mapping[str, X]``, ``Any``
-and nested dataclasses. An integer is accepted where a float is wanted; nothing else is converted.
+``int``, ``float``, ``bool``, enumerations, ``Literal``, ``X | None``, ``tuple[X, ...]``, ``Mapping[str, X]`` (or with
+an enumeration for keys), ``Any`` and nested dataclasses. An integer is accepted where a float is wanted; nothing else is converted.
 """
 
 from __future__ import annotations
@@ -88,7 +88,10 @@ def _value(kind: Any, value: Any, at: str, problems: list[str]) -> Any:  # noqa:
     if origin is tuple and isinstance(value, list | tuple):
         return tuple(_value(arguments[0], item, f"{at}[{i}]", problems) for i, item in enumerate(value))
     if origin is Mapping and isinstance(value, Mapping):
-        return {key: _value(arguments[1], item, f"{at}.{key}", problems) for key, item in value.items()}
+        return {
+            _scalar(arguments[0], key, f"a key of {at}", problems): _value(arguments[1], item, f"{at}.{key}", problems)
+            for key, item in value.items()
+        }
     return _scalar(kind, value, at, problems)
 
 

@@ -7,6 +7,8 @@ import pytest
     ("arguments", "code", "message"),
     [
         (["mini", "generate", "r.jsonl", "--part", "2/2"], 2, "--part must be i/n with i < n"),
+        (["mini", "atoms", "r.jsonl", "--elements", "Xx"], 2, "unknown element 'Xx'"),
+        (["mini", "atoms", "r.jsonl", "--elements", ","], 2, "no element is named"),
         (["mini", "build", "--records", "none.jsonl", "--out", "x.parquet"], 3, "none.jsonl has no records"),
         (["mini", "build", "--records", "nowhere.jsonl", "--out", "x.parquet"], 3, "cannot read nowhere.jsonl"),
     ],

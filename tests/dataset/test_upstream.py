@@ -52,17 +52,17 @@ def test_without_files_nothing_is_stated_of_them(synthetic_source):
     assert (facts["schema"], facts["dataset"]) == (SCHEMA, "synthetic")
 
 
-def test_free_atoms_are_stated_if_there_are_any_and_do_not_move_the_fingerprint(synthetic_source, made, tmp_path):
-    assert "atoms" not in stated_facts(synthetic_source)
-    assert Dataset.open(made).atoms == {}
+def test_isolated_atoms_are_stated_if_there_are_any_and_do_not_move_the_fingerprint(synthetic_source, made, tmp_path):
+    assert "atom_energies" not in stated_facts(synthetic_source)
+    assert Dataset.open(made).atom_energies == {}
     tables = {Functional.PBE: {"Li": -0.25}, Functional.R2SCAN: {"Li": -0.75}}
-    dataset = build(replace(synthetic_source, atoms=tables), tmp_path / "with-atoms")
-    assert dataset.manifest["atoms"] == {"PBE": {"Li": -0.25}, "r2SCAN": {"Li": -0.75}}
-    assert dataset.atoms == Dataset.open(dataset.directory).atoms == tables
+    dataset = build(replace(synthetic_source, atom_energies=tables), tmp_path / "with-atoms")
+    assert dataset.manifest["atom_energies"] == {"PBE": {"Li": -0.25}, "r2SCAN": {"Li": -0.75}}
+    assert dataset.atom_energies == Dataset.open(dataset.directory).atom_energies == tables
     assert dataset.fingerprint == Dataset.open(made).fingerprint
     card = (dataset.directory / "README.md").read_text()
     assert "| Li | -0.2500 | -0.7500 |" in card
-    assert "Free atoms" not in (made / "README.md").read_text()
+    assert "Isolated atoms" not in (made / "README.md").read_text()
 
 
 def test_the_fingerprint_does_not_know_the_files(made, synthetic_source, tmp_path):

@@ -183,6 +183,13 @@ class TestPrepared:
         again = dataset.prepare("hub", tmp_path / "again", paths=[first.directory])
         assert (again.fingerprint, again.configs) == (first.fingerprint, ("r2scan",))
 
+    def test_isolated_atoms_survive(self, synthetic_source, tmp_path):
+        from dataclasses import replace
+
+        tables = {Functional.PBE: {"Li": -0.25}, Functional.R2SCAN: {"Li": -0.75}}
+        first = dataset.build(replace(synthetic_source, atom_energies=tables), tmp_path / "first")
+        assert hub.load(paths=[first.directory]).atom_energies == tables
+
 
 class TestOwn:
     @pytest.fixture

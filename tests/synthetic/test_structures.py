@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -179,3 +180,8 @@ def test_two_orders_of_a_ternary_are_two_fillings_of_one_material():
 def test_an_unknown_prototype_is_a_bug():
     with pytest.raises(KeyError, match="quasicrystal"):
         crystal(Filling(name="x", material_id="x", prototype="quasicrystal", elements=("Al",)))
+
+
+def test_more_compositions_than_there_are_is_an_error():
+    with pytest.raises(ValueError, match=r"7 compositions .* asked for, 6 are possible"):
+        fillings((replace(KINDS[0], roles=(("Li", "Na", "K"), ("Na", "K", "Li")), number=7),))

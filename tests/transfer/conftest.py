@@ -11,7 +11,7 @@ import torch
 from xferbench import dataset
 from xferbench.models.chgnet.checkpoint import save_network
 from xferbench.models.chgnet.model import Settings, new_network
-from xferbench.records import SplitRule
+from xferbench.records import Functional, SplitRule
 from xferbench.transfer import TrainConfig, make_config
 from xferbench.transfer.distributed import Processes
 from xferbench.transfer.method import Setting
@@ -37,13 +37,15 @@ SHAPE = Settings(
     atom_graph_cutoff=4.5,
 )
 GGA = {"Li": -1.9, "O": -4.9, "Mg": -1.5, "Cl": -1.8}
+ATOMS = {Functional.PBE: dict.fromkeys(GGA, -1.0), Functional.R2SCAN: dict.fromkeys(GGA, -4.0)}
+"""Energies of isolated atoms, eV."""
 
 
 @pytest.fixture(scope="session")
 def paired(synthetic_source: SourceDataset, tmp_path_factory: pytest.TempPathFactory) -> dataset.Dataset:
     """Springs on disk: materials in train, val and test."""
     rule = SplitRule(salt="training", fractions=(0.5, 0.25, 0.25), group="formula")
-    source = replace(synthetic_source, split=rule)
+    source = replace(synthetic_source, split=rule, atom_energies=ATOMS)
     return dataset.build(source, tmp_path_factory.mktemp("paired") / "springs")
 
 
@@ -69,7 +71,7 @@ def tiny(start: Path) -> Callable[..., TrainConfig]:
 @pytest.fixture
 def setting(paired: dataset.Dataset, tiny: Callable[..., TrainConfig]) -> Setting:
     """What a method sees of the synthetic data."""
-    return Setting(config=tiny(), pairs=training_pairs(paired, 1.0))
+    return Setting(config=tiny(), pairs=training_pairs(paired, 1.0), atom_energies=paired.atom_energies)
 
 
 @pytest.fixture

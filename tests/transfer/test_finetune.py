@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from xferbench.errors import DataError, UsageError
-from xferbench.records import Functional
 from xferbench.transfer.method import REFERENCES, Setting, build, references_table, weights_of
 
 ALL = [
@@ -62,25 +61,31 @@ def test_model_aware_references_make_the_model_right_on_average(setting):
     assert aware == pytest.approx(student.references.mae, abs=1e-4)
 
 
-def test_isolated_atoms_come_from_a_file(setting, tiny, tmp_path):
+def test_isolated_atoms_of_a_file_come_before_those_of_the_data_set(setting, tiny, tmp_path):
     table = {
         "PBE": dict.fromkeys(["Li", "O", "Mg", "Cl"], -1.0),
         "r2SCAN": dict.fromkeys(["Li", "O", "Mg", "Cl"], -3.0),
     }
     (tmp_path / "atoms.json").write_text(json.dumps(table))
     config = tiny(options={"atoms": str(tmp_path / "atoms.json")})
-    student = build("finetune-isolated-atoms", Setting(config=config, pairs=setting.pairs))
+    student = build("finetune-isolated-atoms", replace(setting, config=config))
     change = references_table(student.network) - references_table(setting.pretrained())
     np.testing.assert_allclose(change[[2, 7, 11, 16]], -2.0, atol=1e-6)
+    assert student.references.how == "those of the start plus the gap of the isolated atoms of atoms.json"
     assert np.count_nonzero(change) == 4
 
 
 def test_isolated_atoms_of_the_data_set_are_taken_if_no_file_is_named(setting):
-    symbols = ["Li", "O", "Mg", "Cl"]
-    tables = {Functional.PBE: dict.fromkeys(symbols, -1.0), Functional.R2SCAN: dict.fromkeys(symbols, -4.0)}
-    student = build("finetune-isolated-atoms", replace(setting, atoms=tables))
+    student = build("finetune-isolated-atoms", setting)
     change = references_table(student.network) - references_table(setting.pretrained())
     np.testing.assert_allclose(change[[2, 7, 11, 16]], -3.0, atol=1e-6)
+    assert student.references.how == "those of the start plus the gap of the isolated atoms of the data set"
+
+
+def test_elements_beyond_the_pairs_need_isolated_atoms_too(setting):
+    more = [replace(setting.pairs[0].r2scan, numbers=np.full_like(setting.pairs[0].r2scan.numbers, 26))]
+    with pytest.raises(DataError, match="the isolated atoms of the data set lack Fe"):
+        build("finetune-isolated-atoms", replace(setting, more=more))
 
 
 def test_isolated_atoms_without_a_file_or_an_element_are_refused(setting, tiny, tmp_path):
@@ -88,10 +93,10 @@ def test_isolated_atoms_without_a_file_or_an_element_are_refused(setting, tiny, 
         UsageError,
         match=r"needs the energies of isolated atoms, and this data set has none: --set options\.atoms=FILE, in a study --option",
     ):
-        build("finetune-isolated-atoms", setting)
+        build("finetune-isolated-atoms", replace(setting, atom_energies={}))
     (tmp_path / "atoms.json").write_text(json.dumps({"PBE": {"Li": -0.3}, "r2SCAN": {"Li": -0.4}}))
     config = tiny(options={"atoms": str(tmp_path / "atoms.json")})
-    with pytest.raises(DataError, match="lacks O, Mg, Cl"):
+    with pytest.raises(DataError, match=r"of atoms\.json lack O, Mg, Cl for PBE or r2SCAN; name a file"):
         build("finetune-isolated-atoms", Setting(config=config, pairs=setting.pairs))
 
 

@@ -20,8 +20,6 @@ from xferbench.transfer.method import (
     weights_of,
 )
 
-NEED_A_FILE = {"finetune-isolated-atoms"}
-
 
 def outputs(network, frames):
     cutoffs = {"atom_cutoff": 4.5, "bond_cutoff": 3}
@@ -38,7 +36,7 @@ def test_every_method_says_what_it_does_and_what_its_settings_are(name):
     assert list(inspect.signature(method).parameters) == ["setting", "options"]
 
 
-@pytest.mark.parametrize("name", sorted(METHODS.keys() - NEED_A_FILE))
+@pytest.mark.parametrize("name", sorted(METHODS))
 def test_what_trains_wants_gradients_and_nothing_else(name, setting):
     student = build(name, setting)
     groups = [weight for group in student.groups for weight in group.weights]
@@ -47,7 +45,7 @@ def test_what_trains_wants_gradients_and_nothing_else(name, setting):
     assert bool(groups) == (name != "zero-shot")
 
 
-@pytest.mark.parametrize("name", sorted(METHODS.keys() - NEED_A_FILE))
+@pytest.mark.parametrize("name", sorted(METHODS))
 def test_the_plain_network_predicts_what_the_student_does(name, setting):
     student = build(name, setting)
     frames = [pair.r2scan for pair in setting.pairs[:5]]

@@ -84,13 +84,16 @@ def test_isolated_atoms_move_the_table_by_their_gap(pairs):
         Functional.PBE: {"Li": -0.1, "O": -1.0, "Mg": 0.0, "Cl": -0.2, "Og": 0.0},
         Functional.R2SCAN: {"Li": -0.3, "O": -1.5, "Mg": -2.0, "Cl": -4.0, "Og": 1.0},
     }
-    table = np.full(N_ELEMENTS, -1.0)
-    found = referencing.isolated_atoms(table, pairs, atoms)
+    table, frames = np.full(N_ELEMENTS, -1.0), [pair.r2scan for pair in pairs]
+    found = referencing.isolated_atoms(table, frames, atoms, "of us")
     assert found.by_symbol()["Mg"] == -3.0
     assert found.by_symbol()["Li"] == pytest.approx(-1.2)
     assert found.by_symbol()["H"] == -1.0
-    with pytest.raises(DataError, match=r"the table of isolated atoms lacks Mg, Cl for PBE or r2SCAN"):
-        referencing.isolated_atoms(table, pairs, {key: {"Li": 0.0, "O": 0.0} for key in atoms})
+    assert found.how == "those of the start plus the gap of the isolated atoms of us"
+    other = referencing.isolated_atoms(table, frames, atoms | {Functional.PBE: atoms[Functional.R2SCAN]}, "of us")
+    assert found.digest != other.digest
+    with pytest.raises(DataError, match=r"the isolated atoms of us lack Mg, Cl for PBE or r2SCAN"):
+        referencing.isolated_atoms(table, frames, {key: {"Li": 0.0, "O": 0.0} for key in atoms}, "of us")
 
 
 def test_kept_references_are_the_table(pairs):
@@ -102,6 +105,7 @@ def test_kept_references_are_the_table(pairs):
         "undetermined": [],
         "n_frames": 0,
         "mae": None,
+        "digest": None,
     }
 
 

@@ -25,7 +25,6 @@ from xferbench.transfer import open_run, samples, state, train
 from xferbench.transfer.config import to_toml
 from xferbench.transfer.training import _flat, _Job, _without_nan, less
 
-NEED_A_FILE = {"finetune-isolated-atoms"}
 RESULT = ("log.csv", "health.json", "model.pth.tar", "model.safetensors", "evaluation.json", "run.json")
 
 
@@ -40,7 +39,7 @@ def finished(paired, tiny, tmp_path_factory):
     return train("finetune-refit-refs", paired, tmp_path_factory.mktemp("runs") / "whole", tiny())
 
 
-@pytest.mark.parametrize("method", sorted(METHODS.keys() - NEED_A_FILE))
+@pytest.mark.parametrize("method", sorted(METHODS))
 def test_every_method_trains_exports_and_is_evaluated(method, paired, tiny, tmp_path):
     run = train(method, paired, tmp_path / "run", tiny(epochs=1, batch_size=16))
     assert run.finished

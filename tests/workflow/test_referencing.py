@@ -92,7 +92,7 @@ class TestCompare:
 
     def test_atoms_of_the_data_set_are_used_if_it_has_them(self, report, data, synthetic_dataset):
         shifts = outcomes(report)["atoms"].shifts
-        known = {s: data.atoms[Functional.R2SCAN][s] - data.atoms[Functional.PBE][s] for s in shifts}
+        known = {s: data.atom_energies[Functional.R2SCAN][s] - data.atom_energies[Functional.PBE][s] for s in shifts}
         assert {symbol: item.value for symbol, item in shifts.items()} == pytest.approx(known)
         without = compare_references(str(synthetic_dataset.directory), n_resamples=1)
         assert "--atoms FILE" in outcomes(without)["atoms"].reason

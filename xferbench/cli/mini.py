@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.group(cls=Commands)
 def mini() -> None:
-    """Our own DFT pairs: extend, build and verify them."""
+    """Our own DFT pairs and isolated atoms: extend, build and verify them."""
 
 
 @mini.command("generate")
@@ -52,10 +52,10 @@ def mini_generate(
 @click.option("--elements", help="Only these, comma-separated; default: all of mini.")
 @click.option("--limit", type=click.IntRange(1), default=1200, show_default=True, help="Seconds per calculation.")
 def mini_atoms(records: Path, *, budget: float, elements: str | None, limit: int) -> None:
-    """Run GPAW for free atoms that RECORDS (JSON lines) does not have yet, and append them. Resumable."""
-    from xferbench.sources.mini import free_atoms
+    """Run GPAW for isolated atoms that RECORDS (JSON lines) does not have yet, and append them. Resumable."""
+    from xferbench.sources.mini import isolated_atoms
 
-    generated = free_atoms.generate_atoms(
+    generated = isolated_atoms.generate_atoms(
         records, budget_minutes=budget, elements=_split(elements), limit_seconds=limit, progress=note
     )
     click.echo(generated)

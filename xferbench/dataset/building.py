@@ -27,7 +27,7 @@ from xferbench.dataset.layout import (
 )
 from xferbench.dataset.opened import Dataset
 from xferbench.dataset.sharding import write_shards
-from xferbench.dataset.upstream import made_from, stated_facts
+from xferbench.dataset.upstream import differs, made_from, stated_facts
 from xferbench.errors import DataError, IntegrityError, StorageError
 from xferbench.records import SPLITS, Geometry
 from xferbench.storage import disk_errors, new_directory, sha256, write_json, write_text
@@ -205,7 +205,7 @@ def _up_to_date(directory: Path, draft: _Draft) -> bool:
     except IntegrityError as error:
         log.warning("building again: %s", error)
         return False
-    if any(values.get(key) != value for key, value in draft.facts.items()) or draft.card != _text(directory / CARD):
+    if differs(values, draft.facts) or draft.card != _text(directory / CARD):
         log.warning("building again: %s is an older state of the data set %s", directory, manifest.dataset)
         return False
     return True

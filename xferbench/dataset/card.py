@@ -75,7 +75,7 @@ def render(facts: Mapping[str, Any], body: str) -> str:
             *_splits(facts),
             *_phases(facts),
             *_training(facts),
-            *_atoms(facts),
+            *_atom_energies(facts),
             *_hygiene(facts),
             *_drops(facts),
             *_citation(facts),
@@ -220,20 +220,20 @@ def _training(facts: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _atoms(facts: Mapping[str, Any]) -> list[str]:
-    """Energies of free atoms."""
-    if "atoms" not in facts:
+def _atom_energies(facts: Mapping[str, Any]) -> list[str]:
+    """Energies of isolated atoms."""
+    if "atom_energies" not in facts:
         return []
-    tables = facts["atoms"]
+    tables = facts["atom_energies"]
     elements = sorted({symbol for table in tables.values() for symbol in table})
     rows = [
         (symbol, *(f"{table[symbol]:.4f}" if symbol in table else "" for table in tables.values()))
         for symbol in elements
     ]
     return [
-        "## Free atoms",
+        "## Isolated atoms",
         "",
-        f"eV, relative to the zero of the other energies; `atoms` in `{MANIFEST}` has all digits.",
+        f"eV, relative to the zero of the other energies; `atom_energies` in `{MANIFEST}` has all digits.",
         "",
         *_table(("element", *tables), rows),
         "",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from xferbench.errors import FormatError, IntegrityError, StorageError
-from xferbench.records import SPLITS, Drop, Geometry, SplitRule
+from xferbench.records import SPLITS, Drop, Functional, Geometry, SplitRule
 from xferbench.schema import parse
 from xferbench.storage import disk_errors, read_bytes, read_json, sha256, to_json
 from xferbench.tables import FRAME_SCHEMA, read_batches
@@ -177,7 +177,7 @@ class Manifest:
         libraries: Name -> version that wrote the files; ``None`` if it was not installed as a package.
         subsets: Percent of the training materials -> counts.
         sha256: Of the manifest itself without this key.
-        atoms: Functional -> symbol -> eV of a free atom; absent from the file if there are none.
+        atom_energies: Functional -> symbol -> eV of an isolated atom; absent from the file if there are none.
         synthetic: Whether the labels are a model's; absent from the file if they are not.
         training: Of further frames; absent from the file if there are none.
         upstream: Files that the frames were read from; absent from the file if there are none.
@@ -206,7 +206,7 @@ class Manifest:
     training: TrainingFacts | None = None
     phases: Mapping[str, Mapping[str, float]] | None = None
     upstream: tuple[UpstreamFile, ...] = ()
-    atoms: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    atom_energies: Mapping[Functional, Mapping[str, float]] = field(default_factory=dict)
 
 
 def seal(manifest: Mapping[str, Any]) -> dict[str, Any]:

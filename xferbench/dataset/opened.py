@@ -80,9 +80,9 @@ class Dataset:
         return str(self.manifest["fingerprint"])
 
     @property
-    def atoms(self) -> dict[Functional, dict[str, float]]:
-        """Functional -> symbol -> eV of a free atom, with the code and pseudopotentials of the labels; empty if unknown."""
-        return {Functional(name): dict(table) for name, table in self.manifest.get("atoms", {}).items()}
+    def atom_energies(self) -> dict[Functional, dict[str, float]]:
+        """Functional -> symbol -> eV of an isolated atom, with the code and pseudopotentials of the labels; empty if unknown."""
+        return {Functional(name): dict(table) for name, table in self.manifest.get("atom_energies", {}).items()}
 
     @property
     def geometry(self) -> Geometry:

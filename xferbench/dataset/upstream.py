@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+OPTIONAL = ("synthetic", "atom_energies")
+"""Facts that a manifest states only if there are any."""
+
 
 def stated_facts(source: SourceDataset) -> dict[str, Any]:
     """What the manifest says of a data set before anything is read, as plain JSON values.
@@ -46,8 +49,8 @@ def stated_facts(source: SourceDataset) -> dict[str, Any]:
     }
     if source.synthetic:
         facts["synthetic"] = True
-    if source.atoms:
-        facts["atoms"] = {functional.value: dict(table) for functional, table in source.atoms.items()}
+    if source.atom_energies:
+        facts["atom_energies"] = {functional.value: dict(table) for functional, table in source.atom_energies.items()}
     if source.upstream is not None:
         facts["upstream"] = [_file_facts(path) for path in source.upstream()]
     return facts
@@ -76,7 +79,7 @@ def made_from(directory: Path, facts: Mapping[str, Any]) -> Dataset | None:
         return None
     try:
         _, values = read_manifest(directory)
-        if any(values.get(key) != value for key, value in facts.items()):
+        if differs(values, facts):
             return None
         if values["libraries"].get("xferbench", "") != _own_version():
             return None
@@ -84,6 +87,11 @@ def made_from(directory: Path, facts: Mapping[str, Any]) -> Dataset | None:
     except IntegrityError as error:
         log.debug("not taken as it is: %s", error)  # the thorough way says it, too
         return None
+
+
+def differs(values: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
+    """Whether a manifest says something else than ``facts``, or something optional that they do not say."""
+    return any(values.get(key) != facts.get(key) for key in (*facts, *OPTIONAL))
 
 
 def _own_version() -> str | None:

@@ -42,7 +42,7 @@ from xferbench.references.fitting import fit, fit_frames
 from xferbench.references.labels import Labels, pair_labels
 from xferbench.references.plausibility import implausible
 from xferbench.references.schemes import SCHEMES, Scheme, paired_shift
-from xferbench.references.tables import read_atoms
+from xferbench.references.tables import digest, read_atoms
 
 __all__ = [
     "SCHEMES",
@@ -57,6 +57,7 @@ __all__ = [
     "compare",
     "composition_energies",
     "composition_matrix",
+    "digest",
     "estimable",
     "fit",
     "fit_frames",

@@ -8,15 +8,17 @@ the same pseudopotentials as the data they are used on; nothing in the numbers c
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 from typing import TYPE_CHECKING, Any
 
 from xferbench.errors import FormatError
 from xferbench.records import Functional
 from xferbench.references.plausibility import implausible
-from xferbench.storage import read_bytes, read_json
+from xferbench.storage import read_bytes, read_json, to_json
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     Tables = dict[Functional, dict[str, float]]
@@ -44,6 +46,12 @@ def read_atoms(path: Path) -> Tables:
     if problems:
         raise FormatError(f"{path}: {'; '.join(problems)}")
     return tables
+
+
+def digest(tables: Mapping[Functional, Mapping[str, float]]) -> str:
+    """SHA-256 of tables, the same for the same numbers in any order; empty if there are none."""
+    plain = {functional.value: dict(sorted(table.items())) for functional, table in sorted(tables.items())}
+    return f"sha256:{hashlib.sha256(to_json(plain).encode()).hexdigest()}" if plain else ""
 
 
 def _read_csv(path: Path) -> dict[str, dict[str, str]]:

@@ -2,8 +2,8 @@
 
 | data set | what |
 |---|---|
-| ``synthetic-teacher`` | 73 elements, few compositions of each: what transfers must know them |
-| ``synthetic-teacher-dense`` | 17 elements, about half of their compositions: enough to learn them from nothing |
+| ``synthetic-teacher`` | 73 elements, a thin sample of their compositions: what transfers must know them |
+| ``synthetic-teacher-dense`` | 17 elements, about 60 % of the compositions that the prototypes allow: enough to learn them from nothing |
 
 | file | what |
 |---|---|
@@ -67,7 +67,7 @@ def load_dense(*, paths: Sequence[Path] = (), cache_dir: Path | None = None) -> 
 
 
 def _load(name: str, paths: Sequence[Path], cache_dir: Path | None) -> SourceDataset:
-    files = local_files(paths, lambda name: name.endswith(".parquet"), "*.parquet chunks") if paths else []
+    files = local_files(paths, lambda file: file.endswith(".parquet"), "*.parquet chunks") if paths else []
 
     def items() -> Iterator[Frame | Drop]:
         if files:

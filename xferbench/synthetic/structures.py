@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -122,7 +123,7 @@ KINDS = (
     Kind(prototypes=("delafossite",), roles=(METALS, METALS, ("O", "S", "Se", "Te")), number=60),
     Kind(prototypes=("halfheusler", "heusler"), roles=(METALS, METALS, (*METALS, *OTHERS)), number=50),
 )
-"""Of ``synthetic-teacher``: as many elements as there are, nine compositions for each."""
+"""Of ``synthetic-teacher``: as many elements as there are, and a thin sample of their compositions."""
 
 FEW_METALS = ("Li", "Na", "K", "Mg", "Ca", "Al", "Ti", "Fe", "Cu", "Zn")
 FEW_OTHERS = ("C", "Si")
@@ -148,7 +149,7 @@ DENSE = (
         number=140,
     ),
 )
-"""Of ``synthetic-teacher-dense``: few elements, of whose compositions it has about half. A network that starts from nothing can
+"""Of ``synthetic-teacher-dense``: few elements, and about 60 % of the compositions that the prototypes allow. A network that starts from nothing can
 learn one composition from others here, which with many elements it cannot."""
 
 SETS = {"synthetic-teacher": KINDS, "synthetic-teacher-dense": DENSE}
@@ -211,6 +212,9 @@ def copies(filling: Filling, scale: float) -> Iterator[tuple[str, Atoms]]:
 
 def _of_kind(kind: Kind) -> Iterator[Filling]:
     """Compositions without repetition, in every prototype of the kind."""
+    possible = sum(len(set(elements)) == len(elements) for elements in product(*kind.roles))
+    if kind.number > possible:
+        raise ValueError(f"{kind.number} compositions of {kind.prototypes} asked for, {possible} are possible")
     drawn = np.random.RandomState(_seed(f"{SEED}{kind.prototypes}{kind.roles}"))
     seen: set[tuple[str, ...]] = set()
     while len(seen) < kind.number:

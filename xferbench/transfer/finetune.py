@@ -8,7 +8,7 @@
 | ``finetune-refit-refs`` | refitted to r2SCAN | no (method 4) |
 | ``finetune-refit-refs-model-aware`` | fitted to target minus model | no |
 | ``finetune-refit-refs-paired-difference`` | GGA model's plus fitted label differences | no |
-| ``finetune-isolated-atoms`` | GGA model's plus difference of free atoms | no |
+| ``finetune-isolated-atoms`` | GGA model's plus difference of isolated atoms | no |
 | ``finetune-refit-refs-then-unfreeze`` | refitted to r2SCAN | later |
 
 Adam moves a weight by about its learning rate per step, so a trainable table that starts tens of eV away needs its own.
@@ -122,14 +122,16 @@ def paired_difference(setting: Setting, options: NoOptions) -> Student:  # noqa:
 
 def isolated_atoms(setting: Setting, options: Atoms) -> Student:
     """From the GGA model, references moved by the difference of isolated atoms, frozen."""
-    tables = read_atoms(Path(options.atoms)) if options.atoms else setting.atoms
+    tables = read_atoms(Path(options.atoms)) if options.atoms else setting.atom_energies
+    origin = f"of {Path(options.atoms).name}" if options.atoms else "of the data set"
     if not tables:
         raise UsageError(
             "finetune-isolated-atoms needs the energies of isolated atoms, and this data set has none: --set options.atoms=FILE, "
-            "in a study --option finetune-isolated-atoms:atoms=FILE"
+            "in a study --option finetune-isolated-atoms:atoms=FILE (mini has them: if an older version prepared it, "
+            "xferbench prepare mini)"
         )
     network = setting.pretrained()
-    return _student(network, referencing.isolated_atoms(references_table(network), setting.pairs, tables))
+    return _student(network, referencing.isolated_atoms(references_table(network), setting.frames, tables, origin))
 
 
 def then_unfreeze(setting: Setting, options: Unfreeze) -> Student:

@@ -94,14 +94,14 @@ class Setting:
         pairs: To fit references to: the pairs that are trained on, or all of the training split.
         device: To predict on.
         more: All r2SCAN frames of the training, where there are more than in pairs.
-        atoms: Functional -> symbol -> eV of a free atom, as far as the data set knows them.
+        atom_energies: Functional -> symbol -> eV of an isolated atom, as far as the data set knows them.
     """
 
     config: TrainConfig
     pairs: Sequence[Pair]
     device: torch.device = CPU
     more: Sequence[Frame] | None = None
-    atoms: Mapping[Functional, Mapping[str, float]] = field(default_factory=dict)
+    atom_energies: Mapping[Functional, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def frames(self) -> Sequence[Frame]:

@@ -16,6 +16,7 @@ from xferbench.models.chgnet.model import N_ELEMENTS
 from xferbench.records import Functional
 from xferbench.references.composition import atomic_number, composition_matrix, symbols
 from xferbench.references.fitting import fit_matrix
+from xferbench.references.tables import digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,6 +37,7 @@ class References:
         undetermined: Those whose own reference the frames leave open, although combinations are fitted.
         n_frames: Frames of the fit; 0 for a table that was not fitted.
         mae: Mean absolute rest of the fit, eV/atom.
+        digest: Of energies that neither the training frames nor the start decide, if there are such.
     """
 
     table: Floats
@@ -44,6 +46,7 @@ class References:
     undetermined: tuple[str, ...] = ()
     n_frames: int = 0
     mae: float | None = None
+    digest: str | None = None
 
     def facts(self) -> dict[str, Any]:
         """For the record of a run."""
@@ -53,6 +56,7 @@ class References:
             "undetermined": list(self.undetermined),
             "n_frames": self.n_frames,
             "mae": self.mae,
+            "digest": self.digest,
         }
 
     def by_symbol(self) -> dict[str, float]:
@@ -62,7 +66,7 @@ class References:
 
 def kept(table: Floats, pairs: Sequence[Pair]) -> References:
     """The table as it is."""
-    return References(table=table, how="those of the start", elements=_elements(pairs))
+    return References(table=table, how="those of the start", elements=_elements([pair.r2scan for pair in pairs]))
 
 
 def refitted(table: Floats, frames: Sequence[Frame]) -> References:
@@ -105,30 +109,34 @@ def paired_difference(table: Floats, pairs: Sequence[Pair]) -> References:
     return _changed(table, numbers, target - source, how="those of the start plus the fitted gap of the pairs")
 
 
-def isolated_atoms(table: Floats, pairs: Sequence[Pair], atoms: Mapping[Functional, Mapping[str, float]]) -> References:
+def isolated_atoms(
+    table: Floats, frames: Sequence[Frame], atoms: Mapping[Functional, Mapping[str, float]], origin: str
+) -> References:
     """Add the difference of isolated atoms (Huang et al. 2025, Eq. 3, cohesive convention).
 
     Args:
         table: To add to.
-        pairs: Of the training.
+        frames: Of the training.
         atoms: Functional -> symbol -> eV, of the same code and pseudopotentials as the labels.
+        origin: Whose energies they are, in words.
 
     Raises:
         DataError: A functional or an element of the training frames is missing.
     """
     source, target = (atoms.get(functional, {}) for functional in (Functional.PBE, Functional.R2SCAN))
-    present = _elements(pairs)
+    present = _elements(frames)
     lacking = [symbol for symbol in present if symbol not in source or symbol not in target]
     if lacking:
         raise DataError(
-            f"the table of isolated atoms lacks {', '.join(lacking)} for PBE or r2SCAN; "
-            "add them, or choose another method"
+            f"the isolated atoms {origin} lack {', '.join(lacking)} for PBE or r2SCAN; name a file that has them with "
+            "--set options.atoms=FILE, in a study --option finetune-isolated-atoms:atoms=FILE, or choose another method"
         )
     new = table.copy()
     for symbol in source.keys() & target.keys():
         if atomic_number(symbol) <= N_ELEMENTS:
             new[atomic_number(symbol) - 1] += target[symbol] - source[symbol]
-    return References(table=new, how="those of the start plus the gap of isolated atoms", elements=present)
+    how = f"those of the start plus the gap of the isolated atoms {origin}"
+    return References(table=new, how=how, elements=present, digest=digest(atoms))
 
 
 def labelled_energies(frames: Sequence[Frame]) -> tuple[list[Integers], Floats]:
@@ -176,5 +184,5 @@ def _changed(
     )
 
 
-def _elements(pairs: Sequence[Pair]) -> tuple[str, ...]:
-    return tuple(symbols(sorted({int(z) for pair in pairs for z in pair.r2scan.numbers})))
+def _elements(frames: Sequence[Frame]) -> tuple[str, ...]:
+    return tuple(symbols(sorted({int(z) for frame in frames for z in frame.numbers})))

@@ -119,7 +119,9 @@ class _Job:
         self.pairs, more = self._training(config.subset)
         self.frames = [pair.r2scan for pair in self.pairs] if more is None else more
         pairs, more = self._training(1.0) if config.reference_data == "train" else (self.pairs, more)
-        self.setting = Setting(config=config, pairs=pairs, device=mine.device, more=more, atoms=dataset.atoms)
+        self.setting = Setting(
+            config=config, pairs=pairs, device=mine.device, more=more, atom_energies=dataset.atom_energies
+        )
         self.student = build(method, self.setting)
 
     def _training(self, subset: float) -> tuple[list[Pair], list[Frame] | None]:
@@ -297,8 +299,8 @@ def _compare(old: dict[str, Any], new: dict[str, Any], out: Path) -> None:
     differences = [
         f"{key} is {before.get(key)!r} there and {now.get(key)!r} here"
         for key in sorted(before.keys() | now.keys())
-        # references follow from the rest, to rounding; those of the checkpoint are used
-        if before.get(key) != now.get(key) and not key.startswith("references.")
+        # fitted references follow from the rest, to rounding; those of the checkpoint are used
+        if before.get(key) != now.get(key) and (not key.startswith("references.") or key == "references.digest")
     ]
     if differences:
         raise UsageError(f"the run in {out} is another one: {'; '.join(differences)}; choose another directory")

@@ -71,6 +71,7 @@ class ReferenceReport:
     Attributes:
         gga: The GGA functional of the pairs; PBE and PBE+U have different zeros and are never pooled.
         other_functional: Pairs left out because their GGA is the other one: name -> count.
+        atom_energies: Digest of the isolated atoms used; empty if there are none.
         command: What makes this report again.
         curve: Error against the number of labelled structures; empty if not asked for.
         attribution: Of the gap of the test pairs, with the ``paired`` shifts.
@@ -83,6 +84,7 @@ class ReferenceReport:
     fingerprint: str
     gga: str
     other_functional: Mapping[str, int]
+    atom_energies: str
     command: str
     comparison: Comparison
     curve: tuple[CurvePoint, ...]
@@ -134,7 +136,7 @@ def compare_references(
         )
         for split in ("train", "test")
     )
-    tables = (data.atoms or None) if atoms is None else references.read_atoms(atoms)
+    tables = (data.atom_energies or None) if atoms is None else references.read_atoms(atoms)
     comparison = references.compare(train, test, atoms=tables, n_resamples=n_resamples, confidence=CONFIDENCE)
     return ReferenceReport(
         dataset=data.name,
@@ -142,6 +144,7 @@ def compare_references(
         fingerprint=data.fingerprint,
         gga=gga,
         other_functional={name: count for name, count in sorted(families.items()) if name != gga},
+        atom_energies=references.digest(tables or {}),
         command=_command(dataset, predictions=predictions, atoms=atoms, curve=curve, n_resamples=n_resamples),
         comparison=comparison,
         curve=tuple(references.learning_curve(train, test)) if curve else (),

@@ -13,10 +13,13 @@ from xferbench.errors import MissingExtraError, UsageError
 from xferbench.records import Functional
 from xferbench.sources.mini.build import RECORDS
 from xferbench.sources.mini.engine import (
+    ATOM_PROTOCOL,
     PROTOCOL,
     XC,
     GpawEngine,
     TimeLimitError,
+    _functional,
+    _mixer,
     cut_potential,
     kpoint_mesh,
     settings_of,
@@ -77,6 +80,14 @@ def test_without_spin_there_is_one_of_each():
     potential, by_tau, by_sigma = np.ones((1, 2)), np.ones((1, 2)), np.ones((1, 2))
     cut_potential(np.array([[1.0, 1e-6]]), 1e-5, potential, by_sigma, by_tau)
     assert potential.tolist() == by_tau.tolist() == by_sigma.tolist() == [[1, 0]]
+
+
+def test_only_the_meta_gga_of_an_atom_is_mixed_and_cut_in_a_way_of_its_own():
+    atom = {functional: settings_of(functional, ATOM_PROTOCOL) for functional in XC}
+    assert _mixer(atom[Functional.R2SCAN]) == {"beta": 0.3, "nmaxold": 1, "weight": 1}
+    assert _mixer(atom[Functional.PBE]) == _mixer(settings_of(Functional.R2SCAN)) == {}
+    assert _functional(atom[Functional.PBE]) == "PBE"
+    assert _functional(settings_of(Functional.R2SCAN)) == "MGGA_X_R2SCAN+MGGA_C_R2SCAN"
 
 
 def test_a_time_limit_interrupts_and_is_gone_afterwards():

@@ -72,6 +72,16 @@ def test_another_study_is_not_mixed_in(tmp_path, change, message):
     assert read_plan(tmp_path).to_json() == plan().to_json()
 
 
+def test_runs_that_start_from_other_isolated_atoms_are_not_mixed(tmp_path):
+    methods = ("scratch", "finetune-isolated-atoms")
+    settle(plan(methods=methods, atom_energies="sha256:2"), tmp_path)
+    settle(plan(methods=methods, atom_energies="sha256:3"), tmp_path)  # nothing was started with those
+    (tmp_path / "runs" / "finetune-isolated-atoms" / "subset-1" / "seed-0").mkdir(parents=True)
+    with pytest.raises(UsageError, match="isolated atoms of the data set sha256:3, not none"):
+        settle(plan(methods=methods), tmp_path)
+    settle(plan(), tmp_path)
+
+
 def test_a_new_method_brings_its_options(tmp_path):
     settle(plan(), tmp_path)
     grown = settle(plan(methods=("delta",), options={"delta": {"rank": 1}}), tmp_path)

@@ -4,7 +4,7 @@
 |---|---|
 | ``records.jsonl`` | raw records, one calculation per line; units and signs in ``recordfile``; licence CC BY 4.0 |
 | ``mini.parquet`` | the same as a table, made by ``build``; what ``load`` reads |
-| ``atoms.jsonl`` | records of free atoms, of ``free_atoms`` |
+| ``atoms.jsonl`` | records of isolated atoms, of ``isolated_atoms`` |
 | ``lattice.json`` | starting lattice parameters, see ``structures`` |
 | ``card.md`` | how the labels were computed, units, limits |
 
@@ -51,7 +51,7 @@ def load() -> SourceDataset:
     """
     from xferbench.sources.mini.build import PARQUET
     from xferbench.sources.mini.engine import XC
-    from xferbench.sources.mini.free_atoms import energies
+    from xferbench.sources.mini.isolated_atoms import energies
 
     rows = tables.read_table(PARQUET).to_pylist()
     computed = Counter(row["pair_id"] for row in rows if row["status"] == "ok")
@@ -79,7 +79,7 @@ def load() -> SourceDataset:
         split=SPLIT,
         frames=frames,
         drops=drops,
-        atoms=energies(),
+        atom_energies=energies(),
     )
 
 

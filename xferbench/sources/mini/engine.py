@@ -59,7 +59,7 @@ ATOM_PROTOCOL: dict[str, Any] = {
     "r2SCAN_start": "converged PBE wave functions and density of the same atom",
     "setups": PROTOCOL["setups"],
 }
-"""Of free atoms, as their records carry it. The box is a cube, so that a shell that is not full is filled evenly and there
+"""Of isolated atoms, as their records carry it. The box is a cube, so that a shell that is not full is filled evenly and there
 is one solution to find; where a shell may break the symmetry there are several, and which is found is chance.
 
 ``r2SCAN_mixing`` is plain linear mixing of the density: with a history r²SCAN leaves the solution in its third step.

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Literal
 from xferbench.drawing.curves import STYLE
 from xferbench.drawing.document import standalone
 from xferbench.errors import CheckFailedError
+from xferbench.references import digest
 from xferbench.registry import METHODS, check_name
 from xferbench.storage import lock, to_json, write_text
 from xferbench.workflow.paired import open_paired
@@ -124,6 +125,7 @@ def conduct(
         fit_from=grid.fit_from,
         config=recipe,
         options=grid.options,
+        atom_energies=digest(data.atom_energies),
     )
     with lock(out / PLAN):
         plan = settle(plan, out)

@@ -21,6 +21,9 @@ RUNS = "runs"
 SCRATCH = "scratch"
 """The method that all others are compared with."""
 
+ISOLATED_ATOMS = "finetune-isolated-atoms"
+"""The method whose references the data set may bring."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
@@ -50,6 +53,7 @@ class Plan:
         fit_from: Smallest number of training frames that power laws are fitted to; declared before anything is seen.
         config: What all runs share: settings of training, without method, subset and seed.
         options: Method -> settings of its own, beyond those that all share.
+        atom_energies: Digest of the isolated atoms of the data set, which its fingerprint leaves out.
     """
 
     kind: Literal["methods", "scaling"]
@@ -61,6 +65,7 @@ class Plan:
     fit_from: int
     config: Mapping[str, Any]
     options: Mapping[str, Any] = field(default_factory=dict)
+    atom_energies: str = ""
 
     def __post_init__(self) -> None:
         for name in ("methods", "subsets", "seeds"):
@@ -83,7 +88,7 @@ class Plan:
     def to_json(self) -> dict[str, Any]:
         """Plain values; ``read_plan`` undoes it."""
         lists = {name: list(getattr(self, name)) for name in ("methods", "subsets", "seeds")}
-        keep = {name: getattr(self, name) for name in ("kind", "dataset", "fingerprint", "fit_from")}
+        keep = {name: getattr(self, name) for name in ("kind", "dataset", "fingerprint", "fit_from", "atom_energies")}
         return {**keep, **lists, "config": dict(self.config), "options": dict(self.options)}
 
 
@@ -137,6 +142,8 @@ def _differences(old: Plan, new: Plan, out: Path) -> Iterator[str]:
         started = any((out / RUNS / method).glob("subset-*/seed-*"))
         if started and old.options.get(method) != new.options.get(method):
             yield f"options of {method} {old.options.get(method)}, not {new.options.get(method)}"
+        if started and method == ISOLATED_ATOMS and old.atom_energies != new.atom_energies:
+            yield f"isolated atoms of the data set {old.atom_energies or 'none'}, not {new.atom_energies or 'none'}"
     for key in sorted(old.config.keys() | new.config.keys()):
         before, now = old.config.get(key), new.config.get(key)
         if before != now:

@@ -8,15 +8,17 @@ import numpy as np
 import pytest
 from ase.data import atomic_numbers
 
-from xferbench.errors import UnknownNameError
-from xferbench.records import Functional
+from xferbench import pairing, references
+from xferbench.errors import FormatError, UnknownNameError
+from xferbench.records import Functional, Geometry
 from xferbench.sources import mini
-from xferbench.sources.mini.engine import ATOM_PROTOCOL, PROTOCOL, settings_of
-from xferbench.sources.mini.free_atoms import MIXING, RECORDS, UNPAIRED, energies, free_atom, generate_atoms
+from xferbench.sources.mini import build
+from xferbench.sources.mini.engine import ATOM_PROTOCOL, settings_of
+from xferbench.sources.mini.isolated_atoms import MIXING, RECORDS, UNPAIRED, energies, generate_atoms, isolated_atom
 from xferbench.sources.mini.recordfile import read_records
 
 KAPLAN = Path(__file__).parents[4] / "shared" / "data" / "kaplan-isolated-atoms" / "atomic_energies.csv"
-SPHERICAL = {"Li", "N", "Na", "Mg", "P", "K", "Ca", "Mn", "Cu", "Zn", "As", "Ag"}
+SPHERICAL = {"Li", "N", "Na", "Mg", "P", "K", "Ca", "Cu", "Zn", "As"}
 """Elements whose shells are full or half full."""
 
 
@@ -38,13 +40,13 @@ def test_every_element_of_mini_has_both_energies_and_no_other_has():
 
 
 def test_the_source_hands_them_over():
-    assert mini.load().atoms == energies()
+    assert mini.load().atom_energies == energies()
 
 
 def test_committed_atoms_are_those_of_the_protocol(committed):
     for record in committed:
         (symbol,) = record["structure"]["species"]
-        atoms = free_atom(symbol)
+        atoms = isolated_atom(symbol)
         protocol = ATOM_PROTOCOL | ({"r2SCAN_mixing": MIXING[symbol]} if symbol in MIXING else {})
         assert record["settings"] == settings_of(Functional(record["functional"]), protocol)
         assert record["structure"]["lattice_A"] == atoms.cell.array.tolist()
@@ -52,10 +54,12 @@ def test_committed_atoms_are_those_of_the_protocol(committed):
         assert record["versions"]["libxc_fhc_disabled"] == "yes"
 
 
-def test_they_share_with_the_crystals_what_an_energy_zero_depends_on():
-    assert {key: ATOM_PROTOCOL[key] for key in ("ecut_eV", "fermi_dirac_width_eV", "setups")} == {
-        key: PROTOCOL[key] for key in ("ecut_eV", "fermi_dirac_width_eV", "setups")
-    }
+def test_they_share_with_the_crystals_what_an_energy_zero_depends_on(committed):
+    def zero(record):
+        return record["versions"] | {key: record["settings"][key] for key in ("xc_libxc", "ecut_eV", "setups")}
+
+    crystals = {record["functional"]: zero(record) for record in read_records(build.RECORDS)}
+    assert {record["functional"]: zero(record) for record in committed} == crystals
 
 
 def test_unpaired_electrons_follow_hund():
@@ -107,26 +111,50 @@ def test_entropy_of_degenerate_levels_is_not_in_the_energy(tmp_path, engine):
     }
 
 
+def gap(tables):
+    """Symbol -> what r2SCAN adds to an atom, eV."""
+    return {symbol: energy - tables[Functional.PBE][symbol] for symbol, energy in tables[Functional.R2SCAN].items()}
+
+
+def test_what_r2scan_adds_to_an_atom_it_adds_to_it_in_crystals():
+    pairs = pairing.pair(mini.load().frames, Geometry.SAME_GEOMETRY)[0]
+    fitted = references.paired_shift(references.pair_labels(pairs))
+    for symbol, energy in gap(energies()).items():
+        assert energy == pytest.approx(fitted.energies[symbol], abs=1.0)
+
+
 @pytest.mark.skipif(not KAPLAN.exists(), reason="the table of Kaplan et al. is not at hand")
-def test_what_r2scan_adds_to_an_atom_is_near_an_independent_calculation():
-    """VASP, other set-ups, broken symmetry: the same where there is one way to fill the shell, and never above ours otherwise."""
-    ours = energies()
-    ours = {symbol: ours[Functional.R2SCAN][symbol] - energy for symbol, energy in ours[Functional.PBE].items()}
+def test_another_code_agrees_where_cores_are_small_and_there_is_one_way_to_fill_the_shell():
     with KAPLAN.open(newline="") as lines:
         theirs = {row["Element"]: float(row["r2SCAN"]) - float(row["PBE"]) for row in csv.DictReader(lines)}
-    for symbol in SPHERICAL & ours.keys():
+    ours = gap(energies())
+    for symbol in ("Li", "N", "Na", "Mg", "P", "K"):
         assert ours[symbol] == pytest.approx(theirs[symbol], abs=0.2)
-    for symbol in ours.keys() - SPHERICAL:
-        assert 0.0 < ours[symbol] - theirs[symbol] < 1.0
+
+
+def test_records_of_crystals_are_refused():
+    with pytest.raises(FormatError, match="is no isolated atom"):
+        energies(build.RECORDS)
+
+
+def test_a_shell_is_filled_evenly(committed):
+    """Of two levels of three, or one, filled at width w the entropy is 3 kB ln 3 - 2 kB ln 2 a shell, which half filled ones lack."""
+    even = 0.1 * (3 * np.log(3) - 2 * np.log(2))
+    for record in committed:
+        (symbol,) = record["structure"]["species"]
+        if symbol in {"B", "C", "O", "F", "Al", "Si", "S", "Cl", "Ga", "Ge", "Se", "Br"}:
+            assert 2 * (record["energy_eV"] - record["free_energy_eV"]) == pytest.approx(even, abs=1e-3)
+        elif symbol in SPHERICAL - {"Cu"}:  # whose 3d are near 4s
+            assert record["energy_eV"] - record["free_energy_eV"] < 1e-3
 
 
 def test_an_atom_is_calculated_alone_in_a_cube(out, engine):
     generated = generate_atoms(out, elements=["N", "B"], engine=engine)
     assert (generated.planned, generated.calculated) == (2, 2)
     assert [json.loads(line)["id"] for line in out.read_text().splitlines()] == [
-        "B_atom-free-PBE", "B_atom-free-r2SCAN", "N_atom-free-PBE", "N_atom-free-r2SCAN"
+        "B_atom-isolated-PBE", "B_atom-isolated-r2SCAN", "N_atom-isolated-PBE", "N_atom-isolated-r2SCAN"
     ]  # fmt: skip
-    atoms = free_atom("N")
+    atoms = isolated_atom("N")
     assert atoms.cell.array.tolist() == (np.eye(3) * 9.0).tolist()
     np.testing.assert_allclose(atoms.get_scaled_positions(), 0.5)
     assert atoms.get_initial_magnetic_moments().tolist() == [3.0]

@@ -1,4 +1,4 @@
-"""Energies of free atoms with the code, cutoff and PAW set-ups of ``mini``: the other convention of elemental references.
+"""Energies of isolated atoms with the code, cutoff and PAW set-ups of ``mini``: the other convention of elemental references.
 
 Every element of ``mini`` alone in a cube, spin-polarised, its total moment fixed to that of its ground state by Hund's rule,
 degenerate levels filled evenly: a spherical average, as far as a cube allows.
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from xferbench.errors import FormatError, UsageError
 from xferbench.records import Functional
 from xferbench.registry import check_name
 from xferbench.sources.mini.engine import ATOM_PROTOCOL
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 RECORDS = Path(__file__).with_name("atoms.jsonl")
 
-COPY = "free"
+COPY = "isolated"
 """Where a record names how its structure was perturbed."""
 
 UNPAIRED = dict(
@@ -77,30 +78,34 @@ def generate_atoms(
     """
     from ase.data import atomic_numbers
 
+    if elements is not None and not elements:
+        raise UsageError("no element is named; leave the choice out for all of mini")
     wanted = UNPAIRED if elements is None else {check_name("element", symbol, UNPAIRED) for symbol in elements}
     jobs = [_job(symbol) for symbol in sorted(wanted, key=atomic_numbers.__getitem__)]
     return run(out, jobs, budget_minutes=budget_minutes, limit_seconds=limit_seconds, progress=progress, engine=engine)
 
 
 def energies(path: Path = RECORDS) -> dict[Functional, dict[str, float]]:
-    """Functional -> symbol -> eV of a free atom, relative to the same zero as the energies of ``mini``.
+    """Functional -> symbol -> eV of an isolated atom, relative to the same zero as the energies of ``mini``.
 
     Without the entropy of the occupations: the energy of a record, (E + F)/2, is that of width zero where the entropy vanishes
     with the square of the width, as in a metal. Of degenerate levels filled evenly it vanishes with the width itself, and E is.
 
     Raises:
         StorageError: The file cannot be read.
-        FormatError: It breaks the format of records; all problems with their line numbers.
+        FormatError: It breaks the format of records (all problems with their line numbers), or has other structures.
     """
     tables: dict[Functional, dict[str, float]] = {Functional.PBE: {}, Functional.R2SCAN: {}}
     for record in read_records(path):
+        symbol, *others = record["structure"]["species"]
+        if others:
+            raise FormatError(f"{path}: {record['id']} is no isolated atom")
         if record["status"] == "ok":
-            (symbol,) = record["structure"]["species"]
             tables[Functional(record["functional"])][symbol] = 2 * record["energy_eV"] - record["free_energy_eV"]
     return tables
 
 
-def free_atom(symbol: str) -> Atoms:
+def isolated_atom(symbol: str) -> Atoms:
     """An atom in the middle of its cube."""
     from ase import Atoms
 
@@ -113,7 +118,7 @@ def _job(symbol: str) -> Job:
         seed_structure=f"{symbol}_atom",
         perturbation=COPY,
         seed=0,
-        atoms=partial(free_atom, symbol),
+        atoms=partial(isolated_atom, symbol),
         kpts=(1, 1, 1),
         spin_polarised=True,
         metal=False,
