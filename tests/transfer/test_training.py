@@ -23,7 +23,7 @@ from xferbench.registry import METHODS
 from xferbench.storage import lock
 from xferbench.transfer import open_run, samples, state, train
 from xferbench.transfer.config import to_toml
-from xferbench.transfer.training import _flat, _Job, _without_nan, less
+from xferbench.transfer.training import _compare, _flat, _Job, _without_nan, less
 
 RESULT = ("log.csv", "health.json", "model.pth.tar", "model.safetensors", "evaluation.json", "run.json")
 
@@ -423,3 +423,10 @@ def test_data_without_pairs_are_refused(synthetic_source, tiny, tmp_path):
     with pytest.raises(DataError, match="no GGA partners"):
         train("head-only", data, tmp_path / "run", tiny())
     assert not (tmp_path / "run").exists()
+
+
+def test_fitted_references_may_differ_by_rounding_but_given_ones_are_another_run(tmp_path):
+    before = {"references": {"mae": 0.1, "digest": "sha256:1"}}
+    _compare(before, {"references": {"mae": 0.2, "digest": "sha256:1"}}, tmp_path)
+    with pytest.raises(UsageError, match=r"references\.digest is 'sha256:1' there and 'sha256:2' here; choose another"):
+        _compare(before, {"references": {"mae": 0.1, "digest": "sha256:2"}}, tmp_path)
