@@ -53,7 +53,9 @@ def load(*, paths: Sequence[Path] = (), cache_dir: Path | None = None) -> Source
 
 
 def load_dense(*, paths: Sequence[Path] = (), cache_dir: Path | None = None) -> SourceDataset:
-    """``synthetic-teacher-dense``. Nothing is built or labelled before the first frame is asked for.
+    """The same of 17 elements and 60 % of their compositions, which a network can learn from nothing. No DFT in it.
+
+    Nothing is built or labelled before the first frame is asked for.
 
     Args:
         paths: Chunks of another machine, or directories of them, to read instead of labelling.
