@@ -22,6 +22,7 @@ from xferbench.storage import (
     read_bytes,
     read_json,
     sha256,
+    tidy,
     to_json,
     write_bytes,
     write_chunks,
@@ -320,6 +321,23 @@ class TestNewDirectory:
         fill(tmp_path / "data", "new")
         assert content(tmp_path / "data") == {"inner/file": "new"}
         assert names(tmp_path) == ["data"]
+
+    def test_what_a_run_killed_after_its_moves_left_is_removed_without_writing(self, tmp_path):
+        fill(tmp_path / "data", "new")
+        (tmp_path / f"{storage.TEMPORARY}data.old" / "half").mkdir(parents=True)
+        tidy(tmp_path / "data")
+        assert content(tmp_path / "data") == {"inner/file": "new"}
+        assert names(tmp_path) == ["data"]
+
+    def test_tidying_leaves_alone_what_another_run_is_writing(self, tmp_path):
+        with new_directory(tmp_path / "data") as new:
+            tidy(tmp_path / "data")
+            write_text(new / "file", "1")
+        assert content(tmp_path / "data") == {"file": "1"}
+
+    def test_tidying_where_there_is_nothing_makes_nothing(self, tmp_path):
+        tidy(tmp_path / "data")
+        assert list(tmp_path.iterdir()) == []
 
     def test_a_run_never_removes_what_a_neighbour_is_writing(self, tmp_path):
         with new_directory(tmp_path / "data-2") as neighbour:

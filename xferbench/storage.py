@@ -167,7 +167,7 @@ def new_directory(path: Path) -> Iterator[Path]:
         StorageError: The disk refuses, ``path`` is a file, or another run is writing ``path``.
     """
     path = path.resolve()  # one lock and one place for every spelling of the path; a link to a directory stays
-    new, old = (path.with_name(f"{TEMPORARY}{path.name}.{role}") for role in ("new", "old"))
+    new, old = _beside(path)
     with lock(path):
         with disk_errors("write", path):
             _recover(path, new, old)
@@ -185,6 +185,23 @@ def new_directory(path: Path) -> Iterator[Path]:
         finally:
             with suppress(OSError):  # the next run recovers, under the lock
                 _recover(path, new, old)
+
+
+def tidy(path: Path) -> None:
+    """Finish what a killed ``new_directory`` left to do, for those who may find ``path`` as it should be and write nothing.
+
+    Where that is not possible now, because another run is writing or the disk refuses, it is left to the next run.
+    """
+    path = path.resolve()
+    new, old = _beside(path)
+    if new.exists() or old.exists():
+        with suppress(StorageError), lock(path), disk_errors("write", path):
+            _recover(path, new, old)
+
+
+def _beside(path: Path) -> tuple[Path, Path]:
+    """The names under which ``new_directory`` keeps the new and the old directory."""
+    return path.with_name(f"{TEMPORARY}{path.name}.new"), path.with_name(f"{TEMPORARY}{path.name}.old")
 
 
 def _recover(path: Path, new: Path, old: Path) -> None:

@@ -24,7 +24,7 @@ from xferbench.dataset.layout import CARD, DROPS, MANIFEST, expected_files, read
 from xferbench.errors import DataError, StorageError, UnknownNameError
 from xferbench.records import SPLITS, Drop, Functional, SplitRule
 from xferbench.splits import subset_key
-from xferbench.storage import lock
+from xferbench.storage import TEMPORARY, lock
 
 FILES = expected_files([])
 SHARD = "data/r2scan/train-00000-of-00001.parquet"
@@ -227,6 +227,14 @@ class TestPrepare:
         assert isinstance(prepare("synthetic", directory), Dataset)
         assert untouched(directory) == before
         assert caplog.messages == [f"{directory} is verified and up to date"]
+
+    def test_what_a_run_killed_while_it_replaced_left_is_gone_though_nothing_is_written(self, directory):
+        old = directory.with_name(f"{TEMPORARY}{directory.name}.old")
+        shutil.copytree(directory, old)
+        before = untouched(directory)
+        prepare("synthetic", directory)
+        assert untouched(directory) == before
+        assert not old.exists()
 
     @pytest.mark.parametrize("path", [SHARD, CARD, MANIFEST])
     def test_a_damaged_directory_is_built_again_and_said_so(self, directory, undisturbed, caplog, path):

@@ -30,7 +30,7 @@ from xferbench.dataset.sharding import write_shards
 from xferbench.dataset.upstream import differs, made_from, stated_facts
 from xferbench.errors import DataError, IntegrityError, StorageError
 from xferbench.records import SPLITS, Geometry
-from xferbench.storage import disk_errors, new_directory, sha256, write_json, write_text
+from xferbench.storage import disk_errors, new_directory, sha256, tidy, write_json, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -106,6 +106,7 @@ def prepare(
     )
     directory = place(source, cache_dir) if directory is None else directory
     stated = stated_facts(source)
+    tidy(directory)
     known = made_from(directory, stated)
     if known is not None:
         log.info("%s was made from the same files and is up to date", directory)
