@@ -5,11 +5,16 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from xferbench.references import implausible
+from xferbench import dataset
+from xferbench.records import Functional
+from xferbench.references import implausible, pair_labels
+from xferbench.references.plausibility import BINDING, not_the_gap
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 UNFITTED = ["Yb", "Po", "At", "Rn", "Fr", "Ra"]
@@ -105,3 +110,51 @@ def test_every_problem_is_told_in_the_given_order():
 
 def test_if_most_are_zero_none_is_accused_since_half_must_be_large():
     assert implausible({"H": 0.0, "He": 0.0, "Li": 0.0, "U": -90.0}) == {}
+
+
+@pytest.fixture(scope="module")
+def mini(cache):
+    """Shift per element from the isolated atoms of mini, and the labels of its training pairs."""
+    data = dataset.prepare("mini", cache_dir=cache)
+    pbe, r2scan = (data.atom_energies[functional] for functional in (Functional.PBE, Functional.R2SCAN))
+    return {symbol: r2scan[symbol] - pbe[symbol] for symbol in pbe}, pair_labels(data.pairs("train"))
+
+
+def test_isolated_atoms_of_the_same_code_may_be_the_gap(mini):
+    assert not_the_gap(*mini) is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        pytest.param(0.0, id="zeros"),
+        pytest.param(1 / 27.2114, id="Hartree"),
+        pytest.param(1000.0, id="meV"),
+        pytest.param(-1.0, id="exchanged"),
+    ],
+)
+def test_a_table_in_another_unit_or_order_is_not_the_gap(mini, wrong):
+    shift, labels = mini
+    assert re.match(
+        rf"leave \S+ eV/atom of the gap between the labels of {len(labels)} training pairs, where one shift for all atoms leaves 1\.",
+        not_the_gap({symbol: wrong * value for symbol, value in shift.items()}, labels),
+    )
+
+
+def test_only_pairs_of_known_elements_tell(mini):
+    shift, labels = mini
+    salt = {symbol: shift[symbol] + 50 for symbol in ("Na", "Cl")}
+    others = [column for column, name in enumerate(labels.symbols) if name not in salt]
+    within = (labels.fractions[:, others] == 0).all(axis=1)
+    assert f"of {within.sum()} training pairs" in not_the_gap(salt, labels)
+    assert not_the_gap({"Xe": 99.0}, labels) is None
+    assert not_the_gap({}, pair_labels([])) is None
+
+
+def test_what_binding_may_explain_is_no_reason(mini):
+    labels = mini[1]
+    one = labels.take(np.flatnonzero(labels.fractions[:, labels.symbols.index("Si")] == 1))
+    assert len(one) > 1
+    exact = float(one.gap.mean())
+    assert not_the_gap({"Si": exact + 0.99 * BINDING}, one) is None
+    assert not_the_gap({"Si": exact + 1.2 * BINDING}, one) is not None

@@ -148,7 +148,7 @@ def test_without_atoms_two_steps_scale_what_the_fitted_references_leave(make_lab
     given = calibration(replace(labels, target=0.9 * labels.source + labels.fractions @ SHIFT), atoms=None)
     fitted = SCHEMES["two-step"].fit(given)
     assert fitted.scale == pytest.approx(0.9)
-    assert "no isolated atoms are given" in fitted.note
+    assert "there are no isolated atoms of both functionals" in fitted.note
     np.testing.assert_allclose(rest("two-step", given), 0, atol=1e-10)
 
 

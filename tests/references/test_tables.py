@@ -26,6 +26,11 @@ def test_json_and_csv_say_the_same(tmp_path):
     assert by_json == by_csv == {Functional.PBE: TABLE["PBE"], Functional.R2SCAN: TABLE["r2SCAN"]}
 
 
+def test_the_mark_that_spreadsheets_put_first_is_no_part_of_a_column(tmp_path):
+    path = write(tmp_path, "atoms.csv", "\ufeffelement,PBE\nH,-1.1\n")
+    assert read_atoms(path) == {Functional.PBE: {"H": -1.1}}
+
+
 def test_other_columns_and_empty_cells_are_left_alone(tmp_path):
     path = write(tmp_path, "atoms.csv", "Element,PBE,SCAN,r2SCAN\nH,-1.1,x,-1.2\nXe,-0.01,x,\n")
     assert read_atoms(path) == {Functional.PBE: {"H": -1.1, "Xe": -0.01}, Functional.R2SCAN: {"H": -1.2}}
@@ -39,6 +44,8 @@ def test_other_columns_and_empty_cells_are_left_alone(tmp_path):
         ("a.json", '{"pbe": {"H": 1}}', "has no table of"),
         ("a.json", '{"PBE": 3}', "PBE must map symbols to eV"),
         ("a.json", '{"PBE": {"H": "low"}, "r2SCAN": {"H": null}}', "PBE H is 'low', not a number; r2SCAN H is None"),
+        ("a.json", '{"PBE": {"H": true}}', "PBE H is True, not a number"),
+        ("a.json", '{"PBE": {"H": -1e30}}', r"PBE H is -1e\+30 eV/atom: no atom has such an energy"),
         ("a.json", '{"PBE": {"Xx": -1.0}}', "PBE Xx is no chemical symbol"),
         ("a.json", '{"r2SCAN": {"H": -9.0, "O": -80.0, "Yb": 1e-14}}', "r2SCAN Yb is 1e-14 eV/atom among references"),
         ("a.csv", "symbol,PBE\nH,-1\n", "has no column named element, or no rows"),

@@ -85,15 +85,31 @@ def test_isolated_atoms_move_the_table_by_their_gap(pairs):
         Functional.R2SCAN: {"Li": -0.3, "O": -1.5, "Mg": -2.0, "Cl": -4.0, "Og": 1.0},
     }
     table, frames = np.full(N_ELEMENTS, -1.0), [pair.r2scan for pair in pairs]
-    found = referencing.isolated_atoms(table, frames, atoms, "of us")
+    found = referencing.isolated_atoms(table, frames, pairs, atoms, "of us")
     assert found.by_symbol()["Mg"] == -3.0
     assert found.by_symbol()["Li"] == pytest.approx(-1.2)
     assert found.by_symbol()["H"] == -1.0
     assert found.how == "those of the start plus the gap of the isolated atoms of us"
-    other = referencing.isolated_atoms(table, frames, atoms | {Functional.PBE: atoms[Functional.R2SCAN]}, "of us")
+    other = referencing.isolated_atoms(
+        table, frames, pairs, atoms | {Functional.PBE: atoms[Functional.PBE] | {"Li": -0.2}}, "of us"
+    )
     assert found.digest != other.digest
     with pytest.raises(DataError, match=r"the isolated atoms of us lack Mg, Cl for PBE or r2SCAN"):
-        referencing.isolated_atoms(table, frames, {key: {"Li": 0.0, "O": 0.0} for key in atoms}, "of us")
+        referencing.isolated_atoms(table, frames, pairs, {key: {"Li": 0.0, "O": 0.0} for key in atoms}, "of us")
+
+
+def test_isolated_atoms_with_exchanged_functionals_are_refused_unless_no_pair_can_tell(pairs):
+    atoms = {
+        Functional.PBE: {"Li": -0.3, "O": -1.5, "Mg": -2.0, "Cl": -4.0},
+        Functional.R2SCAN: {"Li": -0.1, "O": -1.0, "Mg": 0.0, "Cl": -0.2},
+    }
+    frames = [pair.r2scan for pair in pairs]
+    with pytest.raises(
+        DataError, match=r"the isolated atoms of us leave \S+ eV/atom of the gap .* PBE and r2SCAN in their places"
+    ):
+        referencing.isolated_atoms(ZERO, frames, pairs, atoms, "of us")
+    with_u = [replace(pair, gga=replace(pair.gga, functional=Functional.PBE_U)) for pair in pairs]  # has another zero
+    assert referencing.isolated_atoms(ZERO, frames, with_u, atoms, "of us").by_symbol()["Mg"] == 2.0
 
 
 def test_kept_references_are_the_table(pairs):

@@ -149,7 +149,11 @@ def _conduct(
         options=studies.method_options(options),
     )
     means = studies.Means(jobs=jobs, cluster=cluster, cluster_options=cluster_options, say=note)
-    report = studies.conduct(dataset, grid, out, means, cache_dir=cache_dir, offline=offline)
+    try:
+        report = studies.conduct(dataset, grid, out, means, cache_dir=cache_dir, offline=offline)
+    except KeyboardInterrupt:
+        note("stopped; the same command goes on where the runs are")
+        raise
     if json_output:
         show_json(report.study.to_json())
     else:

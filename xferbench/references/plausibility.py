@@ -12,12 +12,20 @@ from xferbench.references.composition import atomic_number
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from xferbench.references.labels import Labels
+
 NEAR_ZERO = 1e-4
 """eV/atom. Fits by normal equations leave 1e-6 (single precision) or 1e-14 (double) for an element without data; the smallest
 reference that is meant is the isolated PBE helium atom of VASP, -5e-4 eV."""
 
 TYPICAL = 1.0
 """eV/atom. Only among references of which half are larger than this is a zero suspicious: shifts may well be small."""
+
+LARGEST = 1e7
+"""eV/atom. All electrons of the heaviest known atom together have -1.5e6 eV."""
+
+BINDING = 1.0
+"""eV/atom. What r2SCAN adds to an atom in a crystal differs by less than this from what it adds to it alone."""
 
 
 def implausible(references: Mapping[str, float]) -> dict[str, str]:
@@ -41,11 +49,42 @@ def implausible(references: Mapping[str, float]) -> dict[str, str]:
             found[symbol] = "is no chemical symbol"
         elif not math.isfinite(value):
             found[symbol] = f"is {value}, not a number"
+        elif abs(value) > LARGEST:
+            found[symbol] = f"is {value:.2g} eV/atom: no atom has such an energy"
         elif abs(value) < NEAR_ZERO and typical > TYPICAL:
             found[symbol] = (
                 f"is {value:.2g} eV/atom among references of typically {typical:.3g}: an element without data"
             )
     return found
+
+
+def not_the_gap(shift: Mapping[str, float], labels: Labels) -> str | None:
+    """Why a shift per element that is no fit cannot be the one between the two labels of pairs.
+
+    It leaves more of their gap than a single number for all atoms does, and more than binding explains. In that way tables in
+    another unit or with the functionals exchanged are found; one wrong element among many is not.
+
+    Args:
+        shift: Symbol -> eV/atom; pairs with an element that it lacks are passed over.
+        labels: Of the pairs.
+
+    Returns:
+        The reason, in words that follow what the shift is made of; ``None`` if it may be, or no pair can tell.
+    """
+    values = np.array([shift.get(symbol, np.nan) for symbol in labels.symbols])
+    known = ~(labels.fractions[:, np.isnan(values)] > 0).any(axis=1)
+    if not known.any():
+        return None
+    gap = labels.gap[known]
+    left = float(np.abs(gap - labels.fractions[known] @ np.nan_to_num(values)).mean())
+    mean = float(np.abs(gap - gap.mean()).mean())
+    if left <= max(mean, BINDING):
+        return None
+    return (
+        f"leave {left:.3g} eV/atom of the gap between the labels of {len(gap)} training pairs, where one shift for all atoms "
+        f"leaves {mean:.3g}: check that they are in eV, PBE and r2SCAN in their places, and of the code and pseudopotentials "
+        "of the labels"
+    )
 
 
 def _is_symbol(symbol: str) -> bool:

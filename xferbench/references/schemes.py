@@ -43,6 +43,7 @@ from xferbench.records import Functional
 from xferbench.references.composition import symbols
 from xferbench.references.elemental import Offsets, composition_energies
 from xferbench.references.fitting import fit_matrix
+from xferbench.references.plausibility import not_the_gap
 from xferbench.references.robust import huber, ridge
 
 if TYPE_CHECKING:
@@ -189,7 +190,9 @@ def _no_model(calibration: Calibration) -> str | None:
 
 def _atoms(calibration: Calibration) -> Fitted:
     source, target = _atom_tables(calibration)
-    return Fitted(shift=_difference(target, source))
+    shift = _difference(target, source)
+    doubt = not_the_gap(shift.energies, calibration.labels)
+    return Fitted(shift=shift, note=f"they {doubt}" if doubt else "")
 
 
 def _no_atoms(calibration: Calibration) -> str | None:
@@ -217,7 +220,7 @@ def _two_step(calibration: Calibration) -> Fitted:
         core = "isolated atoms"
     else:
         source, target = calibration.fit(labels.source), calibration.fit(labels.target)
-        core = "fitted references, since no isolated atoms are given"
+        core = "fitted references, since there are no isolated atoms of both functionals"
     rest_source = labels.source - composition_energies(source, labels.fractions, labels.elements)
     rest_target = labels.target - composition_energies(target, labels.fractions, labels.elements)
     known = np.isfinite(rest_source + rest_target) & (weights > 0)

@@ -57,7 +57,7 @@ def digest(tables: Mapping[Functional, Mapping[str, float]]) -> str:
 def _read_csv(path: Path) -> dict[str, dict[str, str]]:
     """Column -> symbol -> text; empty cells are left out."""
     try:
-        rows = list(csv.DictReader(io.StringIO(read_bytes(path).decode())))
+        rows = list(csv.DictReader(io.StringIO(read_bytes(path).decode("utf-8-sig"))))
     except (UnicodeDecodeError, csv.Error) as error:
         raise FormatError(f"{path} is not a CSV file: {error}") from error
     key = next((name for name in ("element", "Element") if rows and name in rows[0]), None)
@@ -77,7 +77,7 @@ def _numbers(table: Any, name: str, problems: list[str]) -> dict[str, float]:  #
     numbers = {}
     for symbol, value in table.items():
         try:
-            numbers[symbol] = float(value)
+            numbers[symbol] = float(value if not isinstance(value, bool) else "")
         except (TypeError, ValueError):
             problems.append(f"{name} {symbol} is {value!r}, not a number")
     return numbers

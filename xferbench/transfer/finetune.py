@@ -131,7 +131,8 @@ def isolated_atoms(setting: Setting, options: Atoms) -> Student:
             "xferbench prepare mini)"
         )
     network = setting.pretrained()
-    return _student(network, referencing.isolated_atoms(references_table(network), setting.frames, tables, origin))
+    references = referencing.isolated_atoms(references_table(network), setting.frames, setting.pairs, tables, origin)
+    return _student(network, references)
 
 
 def then_unfreeze(setting: Setting, options: Unfreeze) -> Student:

@@ -16,6 +16,8 @@ from xferbench.models.chgnet.model import N_ELEMENTS
 from xferbench.records import Functional
 from xferbench.references.composition import atomic_number, composition_matrix, symbols
 from xferbench.references.fitting import fit_matrix
+from xferbench.references.labels import pair_labels
+from xferbench.references.plausibility import not_the_gap
 from xferbench.references.tables import digest
 
 if TYPE_CHECKING:
@@ -110,18 +112,23 @@ def paired_difference(table: Floats, pairs: Sequence[Pair]) -> References:
 
 
 def isolated_atoms(
-    table: Floats, frames: Sequence[Frame], atoms: Mapping[Functional, Mapping[str, float]], origin: str
+    table: Floats,
+    frames: Sequence[Frame],
+    pairs: Sequence[Pair],
+    atoms: Mapping[Functional, Mapping[str, float]],
+    origin: str,
 ) -> References:
     """Add the difference of isolated atoms (Huang et al. 2025, Eq. 3, cohesive convention).
 
     Args:
         table: To add to.
         frames: Of the training.
+        pairs: Of the training; the atoms must say something of their gap.
         atoms: Functional -> symbol -> eV, of the same code and pseudopotentials as the labels.
         origin: Whose energies they are, in words.
 
     Raises:
-        DataError: A functional or an element of the training frames is missing.
+        DataError: A functional or an element of the training frames is missing, or the energies cannot be those of the labels.
     """
     source, target = (atoms.get(functional, {}) for functional in (Functional.PBE, Functional.R2SCAN))
     present = _elements(frames)
@@ -131,10 +138,14 @@ def isolated_atoms(
             f"the isolated atoms {origin} lack {', '.join(lacking)} for PBE or r2SCAN; name a file that has them with "
             "--set options.atoms=FILE, in a study --option finetune-isolated-atoms:atoms=FILE, or choose another method"
         )
+    shift = {symbol: target[symbol] - source[symbol] for symbol in sorted(source.keys() & target.keys())}
+    doubt = not_the_gap(shift, pair_labels([pair for pair in pairs if pair.gga.functional == Functional.PBE]))
+    if doubt is not None:
+        raise DataError(f"the isolated atoms {origin} {doubt}")
     new = table.copy()
-    for symbol in source.keys() & target.keys():
+    for symbol, change in shift.items():
         if atomic_number(symbol) <= N_ELEMENTS:
-            new[atomic_number(symbol) - 1] += target[symbol] - source[symbol]
+            new[atomic_number(symbol) - 1] += change
     how = f"those of the start plus the gap of the isolated atoms {origin}"
     return References(table=new, how=how, elements=present, digest=digest(atoms))
 

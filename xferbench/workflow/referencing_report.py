@@ -54,7 +54,14 @@ class Table:
 
 def text(report: ReferenceReport) -> str:
     """For the terminal."""
-    return "\n\n".join([_heading(report), *(table.text() for table in tables(report))])
+    schemes, *others = tables(report)
+    remarks = [
+        f"  {item.scheme}: {item.note or f'not applicable, {item.reason}'}"
+        for item in report.comparison.outcomes
+        if item.note or item.reason
+    ]
+    first = "\n".join([schemes.text(), *remarks])
+    return "\n\n".join([_heading(report), first, *(table.text() for table in others)])
 
 
 def page(report: ReferenceReport) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 from xferbench.dataset import Dataset
@@ -66,3 +67,9 @@ def threads(work):
     """Write down what the process may use."""
     train(work)
     write_text(Path(work.dataset).parent / "threads.txt", os.environ["OMP_NUM_THREADS"])
+
+
+def train_for_ever(work):
+    """Say that it began; what comes then has to be ended from outside."""
+    Path(work.out).mkdir(parents=True)
+    time.sleep(3600)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from xferbench.errors import FormatError, IntegrityError, UnknownNameError, UsageError
 from xferbench.schema import parse
-from xferbench.workflow.studies.plan import PLAN, Cell, Plan, read_plan, settle
+from xferbench.workflow.studies.plan import ISOLATED_ATOMS, PLAN, Cell, Plan, read_plan, settle
 
 
 def plan(**options):
@@ -25,6 +25,10 @@ def plan(**options):
     return Plan(**values | options)
 
 
+def add(wish, out, atoms="sha256:2"):
+    return settle(wish, out, lambda _: atoms)
+
+
 def test_every_combination_is_one_run_with_a_directory_of_its_own():
     cells = plan().cells()
     assert len({cell.name for cell in cells}) == len(cells) == 8
@@ -37,7 +41,7 @@ def test_the_first_seed_of_all_methods_comes_first():
 
 
 def test_a_plan_survives_its_file(tmp_path):
-    assert settle(plan(), tmp_path) == plan()
+    assert add(plan(), tmp_path) == plan()
     read = read_plan(tmp_path)
     assert (read.methods, read.seeds, dict(read.config)) == (plan().methods, plan().seeds, dict(plan().config))
 
@@ -47,8 +51,8 @@ def test_there_is_no_plan_before_the_first(tmp_path):
 
 
 def test_a_study_grows_by_methods_sizes_and_seeds(tmp_path):
-    settle(plan(), tmp_path)
-    grown = settle(plan(methods=("delta",), subsets=(0.5,), seeds=(0, 1, 2)), tmp_path)
+    add(plan(), tmp_path)
+    grown = add(plan(methods=("delta",), subsets=(0.5,), seeds=(0, 1, 2)), tmp_path)
     assert (grown.methods, grown.subsets, grown.seeds) == (("scratch", "lora", "delta"), (0.1, 0.5, 1.0), (0, 1, 2))
     assert read_plan(tmp_path).to_json() == grown.to_json()
 
@@ -65,26 +69,38 @@ def test_a_study_grows_by_methods_sizes_and_seeds(tmp_path):
     ],
 )
 def test_another_study_is_not_mixed_in(tmp_path, change, message):
-    settle(plan(), tmp_path)
+    add(plan(), tmp_path)
     (tmp_path / "runs" / "lora" / "subset-1" / "seed-0").mkdir(parents=True)
     with pytest.raises(UsageError, match=f"holds another study: {message}; choose another directory"):
-        settle(plan(**change), tmp_path)
+        add(plan(**change), tmp_path)
     assert read_plan(tmp_path).to_json() == plan().to_json()
 
 
 def test_runs_that_start_from_other_isolated_atoms_are_not_mixed(tmp_path):
-    methods = ("scratch", "finetune-isolated-atoms")
-    settle(plan(methods=methods, atom_energies="sha256:2"), tmp_path)
-    settle(plan(methods=methods, atom_energies="sha256:3"), tmp_path)  # nothing was started with those
-    (tmp_path / "runs" / "finetune-isolated-atoms" / "subset-1" / "seed-0").mkdir(parents=True)
-    with pytest.raises(UsageError, match="isolated atoms of the data set sha256:3, not none"):
-        settle(plan(methods=methods), tmp_path)
-    settle(plan(), tmp_path)
+    methods = ("scratch", ISOLATED_ATOMS)
+    add(plan(methods=methods), tmp_path, "sha256:2")
+    add(plan(methods=methods), tmp_path, "sha256:3")  # nothing was started with those
+    assert add(plan(), tmp_path, "sha256:3").atom_energies == "sha256:3"
+    (tmp_path / "runs" / ISOLATED_ATOMS / "subset-1" / "seed-0").mkdir(parents=True)
+    for wish in (plan(methods=methods), plan()):  # the second would grow the others by its seeds
+        with pytest.raises(UsageError, match="isolated atoms sha256:3, not none"):
+            add(wish, tmp_path, "")
+    assert read_plan(tmp_path).atom_energies == "sha256:3"
+
+
+def test_the_isolated_atoms_are_those_that_the_options_of_the_whole_plan_name(tmp_path):
+    asked = []
+    add(plan(methods=(ISOLATED_ATOMS,), options={ISOLATED_ATOMS: {"atoms": "at.json"}}), tmp_path, "sha256:2")
+    settle(plan(), tmp_path, lambda options: asked.append(dict(options)) or "sha256:2")
+    assert asked == [{"atoms": "at.json"}]
+    elsewhere = tmp_path / "elsewhere"
+    assert settle(plan(), elsewhere, asked.append).atom_energies == ""
+    assert len(asked) == 1
 
 
 def test_a_new_method_brings_its_options(tmp_path):
-    settle(plan(), tmp_path)
-    grown = settle(plan(methods=("delta",), options={"delta": {"rank": 1}}), tmp_path)
+    add(plan(), tmp_path)
+    grown = add(plan(methods=("delta",), options={"delta": {"rank": 1}}), tmp_path)
     assert read_plan(tmp_path).options == grown.options == {"delta": {"rank": 1}}
 
 
@@ -129,8 +145,8 @@ def test_any_plan_has_a_run_for_each_combination_and_survives_json(methods, subs
 
 
 def test_growing_by_what_is_there_changes_nothing(tmp_path):
-    first = settle(plan(subsets=(0.1, 1.0)), tmp_path)
-    assert settle(plan(subsets=(0.1, 1.0)), tmp_path) == first
+    first = add(plan(subsets=(0.1, 1.0)), tmp_path)
+    assert add(plan(subsets=(0.1, 1.0)), tmp_path) == first
 
 
 def test_nearly_equal_subsets_have_places_of_their_own():

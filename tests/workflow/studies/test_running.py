@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +28,8 @@ PLAN = Plan(
     options={"scratch": {"rank": 4}},
 )
 CELLS = PLAN.cells()
+PATIENCE = 120.0
+"""Seconds; a busy machine is no failure."""
 
 
 @pytest.fixture
@@ -87,6 +92,35 @@ def test_a_killed_process_is_told_and_the_next_try_goes_on(todo, means, calls, t
     done = [work for work in todo if (Path(work.out) / FINISHED).exists()]
     assert carry_out(todo, means(), tmp_path) == {}
     assert len(calls()) == before + len(todo) - len(done)
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from xferbench.workflow.studies.running import Means, Work, carry_out
+
+def main(out):
+    todo = [Work(method="scratch", dataset="", out=f"{out}/{name}", config={}) for name in "ab"]
+    carry_out(todo, Means(jobs=2, trainer="fake_trainer:train_for_ever"), Path(out))
+
+if __name__ == "__main__":
+    main(sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.usefixtures("fake")
+def test_the_processes_of_a_study_end_with_it(number, tmp_path):
+    (tmp_path / "study.py").write_text(SCRIPT)
+    study = subprocess.Popen([sys.executable, tmp_path / "study.py", tmp_path], stdout=subprocess.PIPE)
+    deadline = time.monotonic() + PATIENCE
+    while not ((tmp_path / "a").exists() and (tmp_path / "b").exists()):
+        assert study.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    study.send_signal(number)
+    study.communicate(timeout=PATIENCE)  # the pipe ends with the last process that holds it
+    assert study.returncode == -number
 
 
 def test_a_cluster_does_what_one_process_does(todo, means, calls, tmp_path):

@@ -3,12 +3,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pytest
 
 from xferbench import dataset
-from xferbench.errors import CheckFailedError, UnknownNameError, UsageError
-from xferbench.references.composition import symbols
+from xferbench.errors import CheckFailedError, StorageError, UnknownNameError, UsageError
+from xferbench.records import Functional
 from xferbench.workflow import studies
 
 
@@ -81,20 +82,22 @@ def test_a_method_that_fails_is_told_and_tried_again(conduct, calls):
     assert [call[0] for call in calls()] == ["scratch", "finetune-isolated-atoms", "finetune-isolated-atoms"]
 
 
-def test_a_method_that_never_started_may_be_given_its_options(conduct):
-    methods = ("scratch", "finetune-isolated-atoms")
+def test_a_method_that_never_started_may_be_given_its_options(conduct, tmp_path):
+    methods, atoms = ("scratch", "finetune-isolated-atoms"), tmp_path / "a.csv"
     conduct(methods=methods, n_seeds=1)
-    assert conduct(methods=methods, n_seeds=1, options={methods[1]: {"atoms": "a.csv"}}).study.plan.options == {
-        methods[1]: {"atoms": "a.csv"}
-    }
+    options = {methods[1]: {"atoms": str(atoms)}}
+    with pytest.raises(StorageError, match=r"cannot read .*a\.csv"):
+        conduct(methods=methods, n_seeds=1, options=options)
+    atoms.write_text("element,PBE,r2SCAN\nLi,-0.1,-0.3\n")
+    assert conduct(methods=methods, n_seeds=1, options=options).study.plan.options == options
     with pytest.raises(UsageError, match="options of scratch None, not"):
         conduct(methods=methods, n_seeds=1, options={methods[0]: {"rank": 4}})
 
 
 def test_isolated_atoms_take_part_once_their_energies_are_given(cache, tmp_path):
     pytest.importorskip("chgnet")
-    atoms = tmp_path / "atoms.csv"
-    atoms.write_text("element,PBE,r2SCAN\n" + "".join(f"{symbol},-1.0,-3.0\n" for symbol in symbols(range(1, 95))))
+    atoms, own = tmp_path / "atoms.json", dataset.prepare("mini", cache_dir=cache).atom_energies
+    atoms.write_text(json.dumps(own))
     grid = studies.Grid(
         kind="methods",
         methods=("finetune-isolated-atoms",),
@@ -104,7 +107,14 @@ def test_isolated_atoms_take_part_once_their_energies_are_given(cache, tmp_path)
     )
     report = studies.conduct("mini", grid, tmp_path / "study", studies.Means(), cache_dir=cache)
     assert not report.study.failed
+    digest = report.study.plan.atom_energies
     assert "| finetune-isolated-atoms | 1 | " in report.text
+    own[Functional.PBE]["Li"] += 0.01
+    atoms.write_text(json.dumps(own))
+    with pytest.raises(
+        UsageError, match=rf"holds another study: isolated atoms {digest}, not sha256:\w+; choose another"
+    ):
+        studies.conduct("mini", replace(grid, n_seeds=2), tmp_path / "study", studies.Means(), cache_dir=cache)
 
 
 def test_a_study_without_any_result_says_why(conduct):

@@ -20,13 +20,14 @@ out/README.md, index.html, figures/*.svg  for people
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from xferbench.drawing.curves import STYLE
 from xferbench.drawing.document import standalone
 from xferbench.errors import CheckFailedError
-from xferbench.references import digest
+from xferbench.references import digest, read_atoms
 from xferbench.registry import METHODS, check_name
 from xferbench.storage import lock, to_json, write_text
 from xferbench.workflow.paired import open_paired
@@ -125,14 +126,19 @@ def conduct(
         fit_from=grid.fit_from,
         config=recipe,
         options=grid.options,
-        atom_energies=digest(data.atom_energies),
     )
     with lock(out / PLAN):
-        plan = settle(plan, out)
+        plan = settle(plan, out, partial(_digest_of_atoms, data))
         todo = works(plan, data.directory, out, runtime)
         failed = carry_out(todo, means, out / "jobs")
         found = look(plan, data, out, {Path(name).relative_to(out).as_posix(): why for name, why in failed.items()})
         return StudyReport(study=found, text=render_report(found), written=write(found, out))
+
+
+def _digest_of_atoms(data: Dataset, options: Mapping[str, Any]) -> str:
+    """Of the isolated atoms that a run on a data set starts with."""
+    given = options.get("atoms")
+    return digest(read_atoms(Path(given)) if given else data.atom_energies)
 
 
 def look(plan: Plan, data: Dataset, out: Path, failed: Mapping[str, str]) -> Study:

@@ -13,7 +13,7 @@ from xferbench.schema import parse
 from xferbench.storage import read_json, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 PLAN = "plan.json"
@@ -22,7 +22,7 @@ SCRATCH = "scratch"
 """The method that all others are compared with."""
 
 ISOLATED_ATOMS = "finetune-isolated-atoms"
-"""The method whose references the data set may bring."""
+"""The method whose references the data set brings, or a file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,8 @@ class Plan:
         fit_from: Smallest number of training frames that power laws are fitted to; declared before anything is seen.
         config: What all runs share: settings of training, without method, subset and seed.
         options: Method -> settings of its own, beyond those that all share.
-        atom_energies: Digest of the isolated atoms of the data set, which its fingerprint leaves out.
+        atom_energies: Digest of the isolated atoms that ``ISOLATED_ATOMS`` starts with, which neither the fingerprint of the
+            data set nor the name of a file says; empty if there are none, or the study has not this method.
     """
 
     kind: Literal["methods", "scaling"]
@@ -104,25 +105,32 @@ def read_plan(out: Path) -> Plan | None:
     return parse(Plan, read_json(path), path) if path.exists() else None
 
 
-def settle(plan: Plan, out: Path) -> Plan:
+def settle(plan: Plan, out: Path, atoms: Callable[[Mapping[str, Any]], str]) -> Plan:
     """Write the plan, or add to the one that is there: finished runs of a study are part of what it grows into.
+
+    Args:
+        plan: What is asked for, ``atom_energies`` apart.
+        out: Directory of the study.
+        atoms: Settings of ``ISOLATED_ATOMS`` -> digest of the energies that they mean today.
 
     Raises:
         UsageError: The study in ``out`` has another data set or other settings.
+        DataError: A file of isolated atoms cannot be read or used.
         StorageError: The disk refuses.
     """
     old = read_plan(out)
-    if old is not None:
-        plan = _grown(old, plan, out)
-    write_json(out / PLAN, plan.to_json())
-    return plan
-
-
-def _grown(old: Plan, new: Plan, out: Path) -> Plan:
-    """Both plans in one."""
-    different = list(_differences(old, new, out))
+    whole = plan if old is None else _both(old, plan)
+    if ISOLATED_ATOMS in whole.methods:
+        whole = replace(whole, atom_energies=atoms(whole.options.get(ISOLATED_ATOMS, {})))
+    different = [] if old is None else list(_differences(old, plan, whole, out))
     if different:
         raise UsageError(f"{out} holds another study: {'; '.join(different)}; choose another directory for this one")
+    write_json(out / PLAN, whole.to_json())
+    return whole
+
+
+def _both(old: Plan, new: Plan) -> Plan:
+    """Both plans in one."""
     return replace(
         new,
         methods=tuple(dict.fromkeys(old.methods + new.methods)),
@@ -132,19 +140,23 @@ def _grown(old: Plan, new: Plan, out: Path) -> Plan:
     )
 
 
-def _differences(old: Plan, new: Plan, out: Path) -> Iterator[str]:
+def _differences(old: Plan, new: Plan, whole: Plan, out: Path) -> Iterator[str]:
+    """What keeps a new plan from being added to the old one."""
     for name in ("kind", "fingerprint", "fit_from"):
         before, now = getattr(old, name), getattr(new, name)
         if before != now:
             yield f"{name} {before}, not {now}"
     for method in set(old.methods) & set(new.methods):
         # a method that never started, for want of an option, may be given it
-        started = any((out / RUNS / method).glob("subset-*/seed-*"))
-        if started and old.options.get(method) != new.options.get(method):
+        if _started(method, out) and old.options.get(method) != new.options.get(method):
             yield f"options of {method} {old.options.get(method)}, not {new.options.get(method)}"
-        if started and method == ISOLATED_ATOMS and old.atom_energies != new.atom_energies:
-            yield f"isolated atoms of the data set {old.atom_energies or 'none'}, not {new.atom_energies or 'none'}"
+    if _started(ISOLATED_ATOMS, out) and old.atom_energies != whole.atom_energies:
+        yield f"isolated atoms {old.atom_energies or 'none'}, not {whole.atom_energies or 'none'}"
     for key in sorted(old.config.keys() | new.config.keys()):
         before, now = old.config.get(key), new.config.get(key)
         if before != now:
             yield f"{key} {before}, not {now}"
+
+
+def _started(method: str, out: Path) -> bool:
+    return any((out / RUNS / method).glob("subset-*/seed-*"))

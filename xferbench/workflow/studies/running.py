@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -145,7 +146,7 @@ def _in_processes(left: Sequence[Work], means: Means) -> Iterator[tuple[Work, st
     """Side by side in fresh processes, each with its part of the cores."""
     threads = max(1, _cores() // means.jobs)
     pool = ProcessPoolExecutor(
-        means.jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_limit_threads, initargs=(threads,)
+        means.jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_begin, initargs=(threads,)
     )
     with pool:
         futures = {pool.submit(attempt, means.trainer, work): work for work in left}
@@ -157,6 +158,9 @@ def _in_processes(left: Sequence[Work], means: Means) -> Iterator[tuple[Work, st
                 f"a training process was killed, by lack of memory perhaps; run the same command again with fewer "
                 f"--jobs than {means.jobs}: finished runs are kept"
             ) from error
+        except KeyboardInterrupt:
+            means.say("stopping as soon as the runs under way have saved their state")
+            raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -166,9 +170,18 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _limit_threads(threads: int) -> None:
-    """Before anything that reads these is imported in a new process."""
+def _begin(threads: int) -> None:
+    """What a new process does first: limit its threads, before anything reads these, and see to it that it ends with the study."""
     os.environ.update(dict.fromkeys(THREADS, str(threads)))
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A process whose study was killed would hold its run against the same command given again. Any moment will do: see ``resume``."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _on_cluster(left: Sequence[Work], means: Means, scratch: Path) -> Iterator[tuple[Work, str | None]]:
