@@ -158,6 +158,12 @@ def test_an_audit_gives_clean_scores_and_is_kept_beside_the_result(request_, aud
     assert (tmp_path / "out/audits" / TASK.key / "floor-references.json").read_bytes() == path.read_bytes()
 
 
+def test_another_data_set_is_refused_before_anything_runs(request_, synthetic_dataset, tmp_path):
+    with pytest.raises(IntegrityError, match="is about data with fingerprint"):
+        score(request_(directory=synthetic_dataset.directory))
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_audit_of_other_data_is_refused_before_anything_runs(request_, audit_of, tmp_path):
     with pytest.raises(IntegrityError, match="audit the training set again"):
         score(request_(model="floor:references", audit=audit_of(5, fingerprint="sha256:" + "0" * 64)))

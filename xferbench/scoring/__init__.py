@@ -52,12 +52,26 @@ __all__ = [
     "add_gap",
     "check",
     "check_audit",
+    "check_dataset",
     "compare",
     "expected_frames",
     "metric_of",
     "read_predictions",
     "score",
 ]
+
+
+def check_dataset(task: Task, dataset: Dataset) -> None:
+    """Whether a data set is the one that a task pins.
+
+    Raises:
+        IntegrityError: It is not.
+    """
+    if dataset.fingerprint != task.fingerprint:
+        raise IntegrityError(
+            f"task {task.key} is about data with fingerprint {task.fingerprint}, but {dataset.directory} has "
+            f"{dataset.fingerprint}; prepare data set {task.dataset!r} again with this version"
+        )
 
 
 def score(
@@ -94,11 +108,7 @@ def score(
         UsageError: The limit is not positive.
         DataError: A split is empty, or the calibration frames have no energies.
     """
-    if dataset.fingerprint != task.fingerprint:
-        raise IntegrityError(
-            f"task {task.key} is about data with fingerprint {task.fingerprint}, but {dataset.directory} has "
-            f"{dataset.fingerprint}; prepare data set {task.dataset!r} again with this version"
-        )
+    check_dataset(task, dataset)
     expected = expected_frames(task, dataset, limit=limit)
     known = (frame.frame_id for family in ("gga", "r2scan") for frame in dataset.frames(family))
     checked = check(predictions, expected, known, allow_missing=allow_missing, where=where)

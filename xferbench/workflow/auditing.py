@@ -8,7 +8,7 @@ from xferbench import audit as audits
 from xferbench import dataset as datasets
 from xferbench.audit.excluding import Exclusion, exclude_test
 from xferbench.audit.structures import TOLERANCE
-from xferbench.errors import IntegrityError
+from xferbench.scoring import check_dataset
 from xferbench.tasks import list_tasks, load_task
 from xferbench.workflow.paired import open_paired
 
@@ -93,9 +93,5 @@ def _target(target: str, cache_dir: Path | None, *, offline: bool) -> tuple[Data
         return open_paired(target, cache_dir=cache_dir, offline=offline), "test"
     task = load_task(target)
     dataset = datasets.prepare(task.dataset, cache_dir=cache_dir, offline=offline)
-    if dataset.fingerprint != task.fingerprint:
-        raise IntegrityError(
-            f"task {task.key} is about data with fingerprint {task.fingerprint}, but {dataset.directory} has "
-            f"{dataset.fingerprint}; prepare data set {task.dataset!r} again with this version"
-        )
+    check_dataset(task, dataset)
     return dataset, task.split

@@ -116,9 +116,10 @@ def score(request: Request) -> Report:
     task = load_task(request.task)
     _check_options(request)  # a wrong name should not cost the preparation of a data set
     data = open_dataset(task, request)
+    scoring.check_dataset(task, data)  # another data set should not cost a run of the model
     audited = None if request.audit is None else read_audited(request.audit)
     if audited is not None:
-        scoring.check_audit(task, data, audited)  # a wrong file should not cost a run of the model
+        scoring.check_audit(task, data, audited)  # nor should a wrong file
     contender = _contender(request, task, data)
     scored = [_score(contender, task, data, request, audited)]
     scored += [
