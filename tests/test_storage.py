@@ -110,6 +110,12 @@ class TestJson:
         assert "\n" not in str(caught.value)
         assert len(str(caught.value)) < 500
 
+    @pytest.mark.parametrize("text", ['{"Li": 1, "O": 2, "Li": 1}', '[{"PBE": {"Li": 1, "Li": 2}}]'])
+    def test_a_name_that_an_object_has_twice_is_refused(self, tmp_path, text):
+        (tmp_path / "a.json").write_text(text)
+        with pytest.raises(IntegrityError, match=r"a\.json is not valid JSON \('Li' more than once in one object"):
+            read_json(tmp_path / "a.json")
+
 
 class TestFiles:
     def test_text_is_utf_8(self, tmp_path):

@@ -110,15 +110,29 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - JSON is what it is; callers 
 
     Raises:
         StorageError: It cannot be read.
-        IntegrityError: It is not JSON: truncated or altered.
+        IntegrityError: It is not JSON: truncated or altered; or an object has a name twice, and which counts is anybody's guess.
     """
     data = read_bytes(path)
     try:
-        return json.loads(data)
+        return json.loads(data, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:  # the second: brackets nested by the thousand
         raise IntegrityError(
             f"{path} is not valid JSON ({error}); it is truncated or was altered: make it again"
         ) from error
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object as a dictionary.
+
+    Raises:
+        ValueError: A name is there twice.
+    """
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise ValueError(f"{', '.join(map(repr, twice))} more than once in one object; keep one of each")
+    return values
 
 
 def sha256(path: Path) -> str:

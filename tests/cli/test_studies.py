@@ -83,3 +83,17 @@ def test_a_real_study_from_the_command_line(run, tmp_path):
     again = run(*arguments)
     assert "2 of 2 runs are finished" in again.stderr
     assert (tmp_path / "out" / "study.json").read_bytes() == before
+
+
+def test_a_study_with_a_failed_run_shows_what_there_is_and_ends_with_1(run, tmp_path):
+    atoms = tmp_path / "atoms.csv"
+    atoms.write_text("element,PBE,r2SCAN\nLi,-0.2,-0.3\n")
+    arguments = ["study", "methods", "mini", "--methods", "zero-shot,finetune-isolated-atoms", "--seeds", "1"]
+    arguments += ["--set", "threads=1", "--option", f"finetune-isolated-atoms:atoms={atoms}", "-o", "out"]
+    result = run(*arguments)
+    assert result.exit_code == 1
+    assert "| zero-shot | 1 | " in result.stdout
+    assert result.stderr.splitlines()[-1] == (
+        "Error: 1 of 2 runs failed; the report says why, the same command tries them again"
+    )
+    assert (tmp_path / "out" / "index.html").exists()

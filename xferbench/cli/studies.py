@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from xferbench.cli.common import DIRECTORY, FILE, Commands, as_json, cached, note, show_json
+from xferbench.errors import CheckFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -159,3 +160,8 @@ def _conduct(
     else:
         click.echo(report.text)
     note(f"wrote {report.written[-1]} and {len(report.written) - 1} more files")
+    n_failed = len(report.study.failed)
+    if n_failed:
+        raise CheckFailedError(
+            f"{n_failed} of {len(report.study.plan.cells())} runs failed; the report says why, the same command tries them again"
+        )

@@ -115,7 +115,8 @@ class Loop:
         n, done = len(self.samples), self.state
         size = self.config.batch_size
         frames = n * done.epoch + size * done.batch
-        meter = bar("training", n * self.config.epochs, frames, unit="frames", show=progress and first)
+        total = n * self.config.epochs * self.network_trains
+        meter = bar("training", total, frames, unit="frames", show=progress and first and total > 0)
         with meter as self.bar, _stop_signals(alone=self.processes.world == 1) as self.stop:
             if not self.state.log_bytes:
                 self._record(row=[], errors=self._validated(), timing={})
