@@ -117,7 +117,7 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - JSON is what it is; callers 
         return json.loads(data, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:  # the second: brackets nested by the thousand
         raise IntegrityError(
-            f"{path} is not valid JSON ({error}); it is truncated or was altered: make it again"
+            f"{path} is not valid JSON ({error}); it is truncated or was altered: mend it or make it again"
         ) from error
 
 
@@ -131,7 +131,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(values) < len(pairs):
         names = [name for name, _ in pairs]
         twice = sorted({name for name in names if names.count(name) > 1})
-        raise ValueError(f"{', '.join(map(repr, twice))} more than once in one object; keep one of each")
+        raise ValueError(f"{', '.join(map(repr, twice))} more than once in one object")
     return values
 
 

@@ -88,6 +88,14 @@ def test_nothing_trains_without_groups(make, tiny):
     assert state.best_weights
 
 
+@pytest.mark.parametrize(("method", "config"), [("zero-shot", {}), ("finetune-refit-refs", {"epochs": 0})])
+def test_there_is_no_bar_where_nothing_trains(make, tiny, capsys, method, config):
+    make(tiny(**config), method=method).run(progress=True)
+    assert "training" not in capsys.readouterr().err
+    make(tiny(epochs=1)).run(progress=True)
+    assert "training" in capsys.readouterr().err
+
+
 def test_a_loss_that_is_not_finite_names_the_frames_at_fault(make, tiny, setting):
     loop = make(tiny(batch_size=1000))
     with torch.no_grad():

@@ -25,7 +25,8 @@ LARGEST = 1e7
 """eV/atom. All electrons of the heaviest known atom together have -1.5e6 eV."""
 
 BINDING = 1.0
-"""eV/atom. What r2SCAN adds to an atom in a crystal differs by less than this from what it adds to it alone."""
+"""eV/atom. What r2SCAN adds to an atom in a crystal differs by less than this from what it adds to it alone; on ``mini`` by 0.29
+in the mean (``xferbench refs compare mini``)."""
 
 
 def implausible(references: Mapping[str, float]) -> dict[str, str]:

@@ -77,7 +77,7 @@ def _numbers(table: Any, name: str, problems: list[str]) -> dict[str, float]:  #
     numbers = {}
     for symbol, value in table.items():
         try:
-            numbers[symbol] = float(value if not isinstance(value, bool) else "")
+            numbers[symbol] = float("" if isinstance(value, bool) else value)  # to Python, true is 1
         except (TypeError, ValueError):
             problems.append(f"{name} {symbol} is {value!r}, not a number")
     return numbers

@@ -115,7 +115,7 @@ class Loop:
         n, done = len(self.samples), self.state
         size = self.config.batch_size
         frames = n * done.epoch + size * done.batch
-        total = n * self.config.epochs * self.network_trains
+        total = n * self.config.epochs if self.network_trains else 0
         meter = bar("training", total, frames, unit="frames", show=progress and first and total > 0)
         with meter as self.bar, _stop_signals(alone=self.processes.world == 1) as self.stop:
             if not self.state.log_bytes:

@@ -123,7 +123,7 @@ def isolated_atoms(
     Args:
         table: To add to.
         frames: Of the training.
-        pairs: Of the training; the atoms must say something of their gap.
+        pairs: Of the training; those with PBE labels tell whether the energies can be those of the labels.
         atoms: Functional -> symbol -> eV, of the same code and pseudopotentials as the labels.
         origin: Whose energies they are, in words.
 
