@@ -20,17 +20,14 @@ def test_everything_comes_back(parts, setting, tmp_path):
             parameter.grad = torch.ones_like(parameter)
     optimizer.step()
     average.update()
-    torch.manual_seed(5)
     now = state.State(epoch=3, batch=2, step=31, sums=[0.1] * state.N_SUMS, log_bytes=77, best=0.2, best_epoch=1)
     now.best_weights = {"a": torch.ones(2)}
     now.health = [{"step": 0, "loss": 1.5, "gradient_norms": {"mlp.layers": 2.0}}]
     state.save(tmp_path / "c.pt", now, network, optimizer, average)
-    wanted = torch.rand(3)
 
     student = build("head-only", setting)
     other = student.network, make_optimizer(student, setting.config), Average(student.network, 0.9)
     back = state.load(tmp_path / "c.pt", *other)
-    assert torch.equal(torch.rand(3), wanted)
     assert (back.epoch, back.batch, back.step, back.sums, back.log_bytes) == (3, 2, 31, [0.1] * state.N_SUMS, 77)
     assert (back.best, back.best_epoch, back.health) == (0.2, 1, now.health)
     assert torch.equal(back.best_weights["a"], torch.ones(2))

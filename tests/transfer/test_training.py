@@ -9,6 +9,7 @@ import random
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ import torch
 
 from xferbench.dataset import build
 from xferbench.errors import DataError, StorageError, UnknownNameError, UsageError
-from xferbench.models.chgnet.checkpoint import load_network
+from xferbench.models.chgnet.checkpoint import load_network, save_network
+from xferbench.models.chgnet.model import CHGNet
 from xferbench.records import Functional, Geometry, Prediction, SplitRule
 from xferbench.registry import METHODS
 from xferbench.storage import lock
@@ -29,8 +31,18 @@ RESULT = ("log.csv", "health.json", "model.pth.tar", "model.safetensors", "evalu
 
 
 def results(directory):
-    """Bytes of everything that decides what a run is."""
-    return {name: (directory / name).read_bytes() for name in RESULT}
+    """Bytes of everything that decides what a run is; of the checkpoint those of its contents, since pickle's depend on history."""
+    files = {name: (directory / name).read_bytes() for name in RESULT}
+    return files | {state.CHECKPOINT: plain_values(torch.load(directory / state.CHECKPOINT, weights_only=True))}
+
+
+def plain_values(value):
+    """Tensors as type and bytes."""
+    if isinstance(value, dict):
+        return {name: plain_values(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_values(item) for item in value]
+    return (value.dtype, value.numpy().tobytes()) if isinstance(value, torch.Tensor) else value
 
 
 @pytest.fixture(scope="module")
@@ -141,11 +153,54 @@ def test_a_run_that_was_asked_to_stop_continues_to_the_same_bytes(paired, tiny, 
     assert results(out) == results(finished.directory)
 
 
+@pytest.fixture(scope="module")
+def dropping(tiny, tmp_path_factory):
+    """``dropping(**settings)``: those of a start with dropout in its read-out."""
+    path = tmp_path_factory.mktemp("dropout") / "start.pth.tar"
+    bare = load_network(Path(tiny().start))
+    network = CHGNet(replace(bare.settings, mlp_dropout=0.3))
+    network.load_state_dict(bare.state_dict())
+    save_network(network, path)
+    return partial(tiny, start=str(path), save_steps=1)
+
+
+def test_dropout_is_of_the_seed_too(paired, dropping, finished, tmp_path):
+    whole = train("finetune-refit-refs", paired, tmp_path / "whole", dropping())
+    torch.rand(7)  # whatever was drawn before
+    again = train("finetune-refit-refs", paired, tmp_path / "again", dropping())
+    assert results(again.directory) == results(whole.directory)
+    assert whole.log[0]["val_energy"] == finished.log[0]["val_energy"]
+    assert whole.log[1]["loss"] != finished.log[1]["loss"]
+
+
+@pytest.mark.parametrize("stop_at", [1, 2, 4])
+def test_a_run_with_dropout_that_stopped_within_an_epoch_continues_to_the_same_bytes(
+    stop_at, paired, dropping, tmp_path, monkeypatch
+):
+    whole = train("finetune-refit-refs", paired, tmp_path / "whole", dropping())
+    calls, save = [], state.save
+
+    def interrupted(*arguments):
+        save(*arguments)
+        calls.append(1)
+        if len(calls) == stop_at:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(state, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train("finetune-refit-refs", paired, tmp_path / "run", dropping())
+    torch.rand(7)
+    train("finetune-refit-refs", paired, tmp_path / "run", dropping(), resume=True)
+    assert results(tmp_path / "run") == results(whole.directory)
+
+
 def test_torch_is_left_as_it_was(paired, tiny, tmp_path):
     before = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    random = torch.get_rng_state()
     run = train("head-only", paired, tmp_path / "run", tiny(epochs=1, matmul="medium", threads=1))
     assert run.finished
     assert (torch.get_num_threads(), torch.get_float32_matmul_precision()) == before
+    assert torch.equal(torch.get_rng_state(), random)
 
 
 def test_a_finished_run_is_returned_as_it_is(paired, tiny, finished):

@@ -80,6 +80,15 @@ def order(seed: int, epoch: int, n: int) -> NDArray[np.int64]:
     return np.random.default_rng([seed, epoch]).permutation(n)
 
 
+def seed_part(seed: int, epoch: int, part: Part) -> None:
+    """Start torch's random numbers, those of dropout, anew for a part.
+
+    What it draws then depends on nothing that was drawn before, by whatever else in this process: a run that goes on from a
+    checkpoint needs no state of a generator, of whichever device or process.
+    """
+    torch.manual_seed(int(np.random.SeedSequence([seed, epoch, part.indices[0]]).generate_state(1, np.uint64)[0]))
+
+
 def n_batches(n: int, batch_size: int) -> int:
     """Batches of an epoch; the last one may be smaller."""
     return -(-n // batch_size)

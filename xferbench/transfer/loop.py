@@ -165,6 +165,7 @@ class Loop:
     def _part(self, labelled: batches.Labelled) -> float:
         """Forward and backward of a part of a batch; its share of the loss."""
         world = self.processes.world
+        batches.seed_part(self.config.seed, self.state.epoch, labelled.part)
         silent = isinstance(self.wrapped, DistributedDataParallel) and not labelled.part.is_last
         with self.wrapped.no_sync() if silent else nullcontext():
             output = self.wrapped(labelled.batch, create_graph=True)

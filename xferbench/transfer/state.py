@@ -1,7 +1,8 @@
 """Where a run stands, and the one file that holds all of it.
 
-``checkpoint.pt`` has weights, optimiser, moving average, random state, place in the epoch, length of the log and the best
-weights so far. It is replaced as a whole, so a run killed at any moment continues from the last one as if nothing had been.
+``checkpoint.pt`` has weights, optimiser, moving average, place in the epoch, length of the log and the best weights so far. It is
+replaced as a whole, so a run killed at any moment continues from the last one as if nothing had been. Order of the frames and
+random numbers follow from the seed and the place (``batches.order``, ``batches.seed_part``).
 """
 
 from __future__ import annotations
@@ -71,7 +72,6 @@ def save(
         "network": network.state_dict(),
         "optimizer": None if optimizer is None else optimizer.state_dict(),
         "average": None if average is None else average.weights,
-        "random": torch.get_rng_state(),
     }
     buffer = io.BytesIO()
     torch.save(content, buffer)
@@ -93,7 +93,6 @@ def load(path: Path, network: CHGNet, optimizer: torch.optim.Optimizer | None, a
             optimizer.load_state_dict(content["optimizer"])
         if average is not None:
             average.load(content["average"])
-        torch.set_rng_state(content["random"])
         return State(**content["state"])
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]

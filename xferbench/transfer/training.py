@@ -83,7 +83,7 @@ def train(
         if any(mine.gather(is_run(out))) and not resume:
             raise UsageError(f"there is a run in {out}; continue it with --resume, or choose another directory")
         finished = any(mine.gather((out / EVALUATION).is_file()))
-        with _torch_settings(config):
+        with _torch_settings(config, mine.device):
             job = _Job(method, dataset, out, config, mine)
             job.start()
             if not finished:
@@ -93,14 +93,14 @@ def train(
 
 
 @contextmanager
-def _torch_settings(config: TrainConfig) -> Iterator[None]:
-    """Threads and precision within the block; afterwards as before."""
+def _torch_settings(config: TrainConfig, device: torch.device) -> Iterator[None]:
+    """Threads, precision and random numbers of their own within the block; afterwards as before."""
     threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
     torch.set_num_threads(config.threads or threads)
     torch.set_float32_matmul_precision(config.matmul)
     warm_heap()
     try:
-        with flushed_denormals():
+        with flushed_denormals(), torch.random.fork_rng([device] if device.type == "cuda" else []):
             yield
     finally:
         torch.set_num_threads(threads)
