@@ -45,48 +45,85 @@ def test_what_is_no_number_is_an_empty_cell():
 
 
 def test_without_being_asked_there_is_no_logger(tmp_path):
-    assert loggers(TrainConfig(), tmp_path) == []
+    with loggers(TrainConfig(), tmp_path) as made:
+        assert made == []
 
 
-def test_weights_and_biases_gets_settings_numbers_and_an_end(tmp_path, monkeypatch):
-    calls = []
-    run = SimpleNamespace(
-        log=lambda values, step: calls.append((step, values)), finish=lambda: calls.append("finished")
-    )
+@pytest.fixture
+def calls(monkeypatch):
+    """What a stand-in for wandb is asked for."""
+    made = []
+
+    def finish(*, exit_code):
+        made.append(exit_code)
+
+    run = SimpleNamespace(log=lambda values, step: made.append((step, values)), finish=finish)
 
     def init(**settings):
-        calls.append(settings["config"]["lr"])
+        made.append(settings)
         return run
 
     monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init))
-    (logger,) = loggers(TrainConfig(loggers=("wandb",)), tmp_path)
-    logger.log(5, {"loss": 0.1})
-    logger.close()
-    assert calls == [1e-3, (5, {"loss": 0.1}), "finished"]
+    return made
 
 
-def test_tensorboard_gets_scalars(tmp_path, monkeypatch):
-    calls = []
+WANDB = TrainConfig(loggers=("wandb",))
 
-    class SummaryWriter:
-        def __init__(self, directory):
-            calls.append(directory)
 
-        def add_scalar(self, name, value, step):
-            calls.append((name, value, step))
+def test_weights_and_biases_gets_settings_numbers_and_an_end(calls, tmp_path):
+    with loggers(WANDB, tmp_path) as (logger,):
+        logger.log(5, {"loss": 0.1})
+    settings, *others = calls
+    assert settings["config"]["lr"] == 1e-3
+    assert others == [(5, {"loss": 0.1}), 0]
 
-        def close(self):
-            calls.append("closed")
 
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=SummaryWriter))
-    (logger,) = loggers(TrainConfig(loggers=("tensorboard",)), tmp_path)
-    logger.log(5, {"loss": 0.1})
-    logger.close()
-    assert calls == [str(tmp_path / "tensorboard"), ("loss", 0.1, 5), "closed"]
+def test_a_run_that_stops_ends_in_weights_and_biases_too_and_goes_on_there(calls, tmp_path):
+    with pytest.raises(KeyboardInterrupt), loggers(WANDB, tmp_path):
+        raise KeyboardInterrupt
+    with loggers(WANDB, tmp_path):
+        pass
+    with loggers(WANDB, tmp_path / "another"):
+        pass
+    first, code, again, _, another, _ = calls
+    assert code == 1
+    assert again["id"] == first["id"] != another["id"]
+
+
+def test_weights_and_biases_itself_takes_a_run_and_goes_on_with_it(tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    for step in (0, 2):
+        with loggers(WANDB, tmp_path) as (logger,):
+            logger.log(step, {"loss": 0.1})
+    (name,) = {path.stem for path in tmp_path.glob("wandb/offline-run-*/run-*.wandb")}
+    assert name == f"run-{(tmp_path / 'wandb' / 'run-id').read_text()}"
+
+
+def test_tensorboard_has_every_epoch_at_once(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    def read():
+        events = EventAccumulator(str(tmp_path / "tensorboard"))
+        events.Reload()
+        return [(event.step, event.value) for event in events.Scalars("loss")]
+
+    with loggers(TrainConfig(loggers=("tensorboard",)), tmp_path) as (logger,):
+        logger.log(5, {"loss": 0.5})
+        assert read() == [(5, 0.5)]
+        logger.log(7, {"loss": 0.25})
+    with loggers(TrainConfig(loggers=("tensorboard",)), tmp_path) as (logger,):
+        logger.log(9, {"loss": 0.125})
+    assert read() == [(5, 0.5), (7, 0.25), (9, 0.125)]
 
 
 @pytest.mark.parametrize(("name", "module"), [("wandb", "wandb"), ("tensorboard", "torch.utils.tensorboard")])
 def test_a_logger_that_is_not_installed_is_named(name, module, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(MissingExtraError, match=rf'pip install "{name}"'):
-        loggers(TrainConfig(loggers=(name,)), tmp_path)
+    with (
+        pytest.raises(MissingExtraError, match=rf'pip install "xferbench\[{name}\]"'),
+        loggers(TrainConfig(loggers=(name,)), tmp_path),
+    ):
+        pass

@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import math
+import secrets
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from xferbench.errors import MissingExtraError
-from xferbench.storage import disk_errors
+from xferbench.storage import disk_errors, write_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from xferbench.transfer.config import TrainConfig
@@ -23,8 +25,8 @@ class Logger(Protocol):
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Write them."""
 
-    def close(self) -> None:
-        """Nothing more comes."""
+    def close(self, *, failed: bool) -> None:
+        """Nothing more comes; ``failed`` if the run stopped before its end."""
 
 
 class Table:
@@ -79,50 +81,65 @@ class TensorBoard:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ModuleNotFoundError as error:
-            raise MissingExtraError('the logger tensorboard needs its package; pip install "tensorboard"') from error
+            raise MissingExtraError(
+                'the logger tensorboard needs its package; pip install "xferbench[tensorboard]"'
+            ) from error
         self._writer: Any = SummaryWriter(str(directory / "tensorboard"))
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Write the numbers of an epoch."""
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
+        self._writer.flush()
 
-    def close(self) -> None:
-        """Flush."""
+    def close(self, *, failed: bool) -> None:  # noqa: ARG002 - of every logger
+        """End the file."""
         self._writer.close()
 
 
 class WeightsAndBiases:
-    """A run of Weights & Biases; project, account and mode are taken from its environment variables."""
+    """A run of Weights & Biases, the same one after a resume; project, account and mode are taken from its environment variables."""
 
     def __init__(self, directory: Path, settings: Mapping[str, Any]) -> None:
         try:
             import wandb  # type: ignore[import-not-found,unused-ignore] # an extra
         except ModuleNotFoundError as error:
-            raise MissingExtraError('the logger wandb needs its package; pip install "wandb"') from error
-        self._run: Any = wandb.init(dir=str(directory), name=directory.name, config=dict(settings), resume="allow")
+            raise MissingExtraError('the logger wandb needs its package; pip install "xferbench[wandb]"') from error
+        known = directory / "wandb" / "run-id"
+        if not known.exists():
+            write_text(known, secrets.token_hex(4))
+        self._run: Any = wandb.init(
+            dir=str(directory), name=directory.name, config=dict(settings), id=known.read_text(), resume="allow"
+        )
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Send the numbers of an epoch."""
         self._run.log(dict(values), step=step)
 
-    def close(self) -> None:
-        """Finish the run."""
-        self._run.finish()
+    def close(self, *, failed: bool) -> None:
+        """Finish the run; without it the next one in this process would be written into it."""
+        self._run.finish(exit_code=int(failed))
 
 
-def loggers(config: TrainConfig, directory: Path) -> list[Logger]:
-    """The loggers that were asked for, beyond the CSV files.
+@contextmanager
+def loggers(config: TrainConfig, directory: Path) -> Iterator[list[Logger]]:
+    """The loggers that were asked for, beyond the CSV files; closed after the block, however it ends.
 
     Raises:
         MissingExtraError: A package is not installed.
     """
     made: list[Logger] = []
-    if "tensorboard" in config.loggers:
-        made.append(TensorBoard(directory))
-    if "wandb" in config.loggers:
-        made.append(WeightsAndBiases(directory, config.recipe()))
-    return made
+    failed = True
+    try:
+        if "tensorboard" in config.loggers:
+            made.append(TensorBoard(directory))
+        if "wandb" in config.loggers:
+            made.append(WeightsAndBiases(directory, config.recipe()))
+        yield made
+        failed = False
+    finally:
+        for logger in made:
+            logger.close(failed=failed)
 
 
 def mean_columns(values: Sequence[float], names: Sequence[str], prefix: str) -> dict[str, float | str]:

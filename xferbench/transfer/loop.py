@@ -111,13 +111,14 @@ class Loop:
         self.log = logs.Table(self.directory / LOG, self.state.log_bytes) if first else None
         if self.network_trains:
             self.wrapped = _wrapped(self.network, self.processes)
-        self.loggers = logs.loggers(self.config, self.directory) if first else []
         n, done = len(self.samples), self.state
         size = self.config.batch_size
         frames = n * done.epoch + size * done.batch
         total = n * self.config.epochs if self.network_trains else 0
         meter = bar("training", total, frames, unit="frames", show=progress and first and total > 0)
-        with meter as self.bar, _stop_signals(alone=self.processes.world == 1) as self.stop:
+        loggers = logs.loggers(self.config, self.directory) if first else nullcontext(list[logs.Logger]())
+        stop = _stop_signals(alone=self.processes.world == 1)
+        with loggers as self.loggers, meter as self.bar, stop as self.stop:
             if not self.state.log_bytes:
                 self._record(row=[], errors=self._validated(), timing={})
             while self.network_trains and self.state.epoch < self.config.epochs:
@@ -125,8 +126,6 @@ class Loop:
                 limit = self.config.epoch_limit
                 if limit is not None and self.state.epoch >= limit and self.state.epoch < self.config.epochs:
                     raise KeyboardInterrupt(f"stopped after {limit} epochs")
-        for logger in self.loggers:
-            logger.close()
         return self.state
 
     @property
