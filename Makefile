@@ -5,19 +5,26 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help quickstart test check format lint types wheel site clean
+.PHONY: help quickstart test browser check format lint types wheel site clean
 
 help:
 	@echo 'make quickstart   install into $(VENV), then score CHGNet on the embedded DFT pairs and write a report'
 	@echo 'make test         install with the development tools and run the tests'
 	@echo 'make check        what CI runs: format, lint, types, tests, wheel'
-	@echo 'make site         rebuild leaderboard/README.md and leaderboard/index.html'
+	@echo 'make browser      get Chromium and axe-core for the browser tests, where apt and npm are there'
+	@echo 'make site         rebuild leaderboard/README.md and the site in leaderboard/'
 
 quickstart: $(VENV)/.user
 	$(BIN)/xferbench quickstart
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto
+
+browser:
+	@command -v chromium >/dev/null || { command -v apt-get >/dev/null && apt-get install --quiet=2 --yes chromium; } || \
+		echo 'no Chromium and no apt-get: the browser tests will be skipped'
+	@command -v npm >/dev/null && npm ci --prefix tests/board --no-audit --no-fund --silent || \
+		echo 'no npm: the axe-core test will be skipped'
 
 check: format lint types test wheel
 

@@ -31,7 +31,7 @@ from xferbench.models.chgnet.batch import Batch
 from xferbench.models.chgnet.cache import GraphCache
 from xferbench.models.chgnet.checkpoint import load_engine
 from xferbench.models.chgnet.graph import build
-from xferbench.models.chgnet.hardware import warm_heap
+from xferbench.models.hardware import warm_heap
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xferbench.records import Frame, Functional
+from xferbench.functionals import Functional
+from xferbench.records import Frame
 from xferbench.references.corrections import METALS_WITH_U, mp2020
 from xferbench.scoring.corrections import Evidence, judge, without_elements
 from xferbench.tasks import Bootstrap
@@ -52,7 +53,7 @@ def structure(numbers: tuple[int, ...], o_o: float) -> Frame:
         frame_id="",
         pair_id="",
         material_id="",
-        functional=Functional.PBE_U if has_u else Functional.PBE,
+        functional=Functional("PBE+U") if has_u else Functional("PBE"),
         numbers=np.array(numbers),
         positions=positions,
         cell=np.eye(3) * 5.0 * (len(numbers) + 3),
@@ -140,8 +141,12 @@ def real(path: Path) -> str:
     found = ["| labels | β | frames | telling materials | verdict |", "|---|---|---|---|---|"]
     frames = [_of_composition(numbers) for numbers in rows.numbers]
     corrections = np.array([np.nan if (value := mp2020(frame)) is None else value / frame.n_atoms for frame in frames])
-    gga, r2scan, chgnet = (rows.values[name] for name in ("e_gga_gga_u", "e_r2scan", "e_chgnet"))
-    for name, label in (("uncorrected GGA(+U)", gga - corrections), ("corrected GGA(+U)", gga), ("r2SCAN", r2scan)):
+    source, target, chgnet = (rows.values[name] for name in ("e_gga_gga_u", "e_r2scan", "e_chgnet"))
+    for name, label in (
+        ("uncorrected GGA(+U)", source - corrections),
+        ("corrected GGA(+U)", source),
+        ("r2SCAN", target),
+    ):
         there = np.isfinite(corrections) & np.isfinite(chgnet - label)
         values = np.array([(chgnet - label)[there], corrections[there]]).T
         left = without_elements(rows.take(there), values)

@@ -20,8 +20,8 @@ import numpy as np
 from ase.data import atomic_numbers
 from scipy.stats import pearsonr, spearmanr
 
+from xferbench.measure import ClusterBootstrap, clusters
 from xferbench.references import implausible
-from xferbench.statistics import ClusterBootstrap, clusters
 from xferbench.storage import write_text
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Points(NamedTuple):
 
     elements: list[str]
     pbe: Floats
-    r2scan: Floats
+    target: Floats
 
 
 def dimers(path: Path) -> tuple[Points, int]:
@@ -53,7 +53,7 @@ def dimers(path: Path) -> tuple[Points, int]:
     """
     with gzip.open(path) as stream:
         data = json.load(stream)
-    elements, pbe, r2scan, failed = [], [], [], 0
+    elements, pbe, target, failed = [], [], [], 0
     for pair, curve in data["PBE"].items():
         other = dict(zip(data["r2SCAN"][pair]["distances"], data["r2SCAN"][pair]["energies"], strict=True))
         for distance, energy in zip(curve["distances"], curve["energies"], strict=True):
@@ -64,8 +64,8 @@ def dimers(path: Path) -> tuple[Points, int]:
             else:
                 elements.append(pair.split("-")[0])
                 pbe.append(energy / 2)
-                r2scan.append(other[distance] / 2)
-    return Points(elements, np.array(pbe), np.array(r2scan)), failed
+                target.append(other[distance] / 2)
+    return Points(elements, np.array(pbe), np.array(target)), failed
 
 
 def far_dimers(path: Path) -> dict[str, tuple[float, float]]:
@@ -107,16 +107,16 @@ def interval(points: Points, statistic: object) -> str:
     drawn = []
     for counts in (row for block in plan.counts() for row in block):
         index = np.concatenate([np.tile(rows[k], counts[k]) for k in np.flatnonzero(counts)])
-        defined = np.ptp(points.pbe[index]) > 0 and np.ptp(points.r2scan[index]) > 0
-        drawn.append(statistic(points.pbe[index], points.r2scan[index]).statistic if defined else np.nan)  # type: ignore[operator]
+        defined = np.ptp(points.pbe[index]) > 0 and np.ptp(points.target[index]) > 0
+        drawn.append(statistic(points.pbe[index], points.target[index]).statistic if defined else np.nan)  # type: ignore[operator]
     ends = plan.interval(np.array(drawn), len(names))
-    value = statistic(points.pbe, points.r2scan).statistic  # type: ignore[operator]
+    value = statistic(points.pbe, points.target).statistic  # type: ignore[operator]
     return f"{value:.4f}" + (f" [{ends.low:.4f}, {ends.high:.4f}]" if ends else "")
 
 
 def agreement(name: str, points: Points) -> str:
     """A row: how well the two functionals' energies agree."""
-    rest = np.abs(points.r2scan - points.pbe)
+    rest = np.abs(points.target - points.pbe)
     cells = [
         name,
         f"{len(rest)} of {len(set(points.elements))}",
@@ -135,21 +135,21 @@ def referenced(points: Points, zero: dict[str, tuple[float, float]]) -> Points:
     """Energies minus each functional's own zero, for the elements that have one."""
     keep = [i for i, symbol in enumerate(points.elements) if symbol in zero]
     names = [points.elements[i] for i in keep]
-    pbe, r2scan = (np.array([zero[symbol][k] for symbol in names]) for k in (0, 1))
-    return Points(names, points.pbe[keep] - pbe, points.r2scan[keep] - r2scan)
+    pbe, target = (np.array([zero[symbol][k] for symbol in names]) for k in (0, 1))
+    return Points(names, points.pbe[keep] - pbe, points.target[keep] - target)
 
 
 def centred(points: Points) -> Points:
     """Energies minus the mean of their element, each functional its own."""
     names = np.array(points.elements)
-    means = {s: (points.pbe[names == s].mean(), points.r2scan[names == s].mean()) for s in sorted(set(points.elements))}
+    means = {s: (points.pbe[names == s].mean(), points.target[names == s].mean()) for s in sorted(set(points.elements))}
     return referenced(points, means)
 
 
 def bound(points: Points) -> Points:
     """Those within ``BOUND`` of zero in both functionals."""
-    keep = np.flatnonzero((np.abs(points.pbe) < BOUND) & (np.abs(points.r2scan) < BOUND))
-    return Points([points.elements[i] for i in keep], points.pbe[keep], points.r2scan[keep])
+    keep = np.flatnonzero((np.abs(points.pbe) < BOUND) & (np.abs(points.target) < BOUND))
+    return Points([points.elements[i] for i in keep], points.pbe[keep], points.target[keep])
 
 
 def shift_rows(columns: dict[str, dict[str, float]]) -> list[str]:

@@ -14,11 +14,12 @@ from collections import Counter
 
 import numpy as np
 
-from xferbench.metrics import sum_by
+from xferbench.functionals import Functional, Pair
+from xferbench.measure import ClusterBootstrap, sum_by
 from xferbench.scoring.identity import fit, sums, verdict
-from xferbench.statistics import ClusterBootstrap
 
 GAP, SOFTENING, COMPONENTS = 0.15, 0.8, 9
+PAIR = Pair(source=(Functional("PBE"),), target=(Functional("r2SCAN"),))
 MATERIALS, ERRORS, SHARES = (6, 12, 40, 150), (0.5, 2.0), (0.0, 0.5, 1.0)
 
 
@@ -29,10 +30,10 @@ def data_set(rng: np.random.Generator, n_materials: int, share: float, error: fl
     for i in range(n_materials):
         common = size * rng.normal(size=COMPONENTS)
         for _ in range(rng.integers(1, 5)):
-            gga = rng.normal(size=COMPONENTS)
-            gap = 0.03 * gga + GAP * rng.normal(size=COMPONENTS)
-            model = SOFTENING * (gga + share * gap) + common + size * rng.normal(size=COMPONENTS)
-            frames.append(sums(model, gga, gga + gap))
+            source = rng.normal(size=COMPONENTS)
+            gap = 0.03 * source + GAP * rng.normal(size=COMPONENTS)
+            model = SOFTENING * (source + share * gap) + common + size * rng.normal(size=COMPONENTS)
+            frames.append(sums(model, source, source + gap))
             material.append(i)
     return sum_by(np.array(frames), np.array(material), n_materials)
 
@@ -61,9 +62,9 @@ def row(n_sets: int, n_materials: int, error: float, share: float) -> str:
         plain.append(float(fit(totals.sum(axis=0)).uncorrected))
         if interval is not None:
             held += interval.low <= share <= interval.high
-            verdicts[verdict(*interval)] += 1
+            verdicts[verdict(*interval, PAIR)] += 1
     cells = [n_materials, error, share, f"{held / n_sets:.0%}", f"{np.median(plain):.2f}"]
-    cells += [f"{verdicts[name] / n_sets:.0%}" for name in ("GGA", "undecided", "r2SCAN")]
+    cells += [f"{verdicts[name] / n_sets:.0%}" for name in ("PBE", "undecided", "r2SCAN")]
     return f"| {' | '.join(map(str, cells))} |"
 
 

@@ -5,7 +5,7 @@
 The files are those of `matpes_like`. One run is left alone and timed. Then each round starts a run in a process of its own, ends
 it by SIGKILL at a moment drawn between nothing and the time of the undisturbed one, and runs it again to the end. After
 the kill the data set must be absent or whole; after the second run it must be the undisturbed one byte for byte, with
-nothing but a lock beside it. A run that was over before its kill does not count. The package must not be edited meanwhile:
+nothing beside it. A run that was over before its kill does not count. The package must not be edited meanwhile:
 its version and the text of cards are in the bytes.
 """
 
@@ -28,7 +28,7 @@ from matpes_like import PER_STRUCTURE, write
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "prepared"
-BESIDE = {NAME, f".{NAME}.lock"}
+BESIDE = {NAME}
 """What a finished run leaves where the data set is."""
 
 COMMAND = "from xferbench.cli import main; main()"

@@ -2,8 +2,8 @@
 
 Crystals are supercells of the embedded data set with about ``--atoms`` atoms, rattled by 0.2 Å so that no structure is one
 of the test. A training set of ``--records`` of them, half of whose compositions are those of test pairs (the costly case:
-their structures are compared), is written as extended XYZ and as JSON lines, and audited; so is a list of as many ids. Times
-are of the processor, on one core.
+their structures are compared), is written as extended XYZ and as JSON lines, and audited; so is a list of as many ids,
+those of the data set's own materials by turns. Times are of the processor, on one core.
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ def timed(job: str, items: int, run: Callable[[], object]) -> Cost:
 def training_set(dataset: Dataset, atoms: int, n: int) -> list[Frame]:
     """Crystals of test and training compositions by turns."""
     random = np.random.default_rng(0)
-    sides = [[frame for frame in dataset.frames("gga", split) if frame.n_atoms <= atoms] for split in ("test", "train")]
+    sides = [
+        [frame for frame in dataset.frames("source", split) if frame.n_atoms <= atoms] for split in ("test", "train")
+    ]
     return [supercell(sides[i % 2][i // 2 % len(sides[i % 2])], atoms, random) for i in range(n)]
 
 
@@ -101,13 +103,13 @@ def measure(atoms: int, n_records: int, place: Path) -> list[Cost]:
         timed("flags of pairs", len(frames), lambda: flag_masks(table, table)),
         timed("keys for duplicates", len(frames), lambda: geometry_keys(table)),
         timed("space groups, rattled", 200, lambda: [space_group(frame) for frame in frames[:200]]),
-        timed("space groups, embedded", 200, lambda: [space_group(f) for f in dataset.frames("gga")[:200]]),
+        timed("space groups, embedded", 200, lambda: [space_group(f) for f in dataset.frames("source")[:200]]),
     ]
     many = training_set(dataset, atoms, n_records)
     for name, lines in (
         ("train.extxyz", extxyz(many)),
         ("train.jsonl", documents(many)),
-        ("train.txt", (f"mp-{i}\n" for i in range(n_records))),
+        ("train.txt", (f"{frame.material_id}\n" for frame in many)),
     ):
         path = place / name
         path.write_text("".join(lines))

@@ -18,33 +18,31 @@ import numpy as np
 import torch
 from page import put
 
-from xferbench.transfer import make_config, referencing
-from xferbench.transfer.method import Setting, references_table
-from xferbench.transfer.referencing import composition_energy, labelled_energies
-from xferbench.workflow.training import open_dataset
+from xferbench.dataset import open_dataset
+from xferbench.references import composition_matrix
+from xferbench.transfer import make_config
+from xferbench.transfer.data import GraphStore, TrainingData
+from xferbench.transfer.references import initial_references
+from xferbench.transfer.strategies import Start
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from xferbench.dataset import Dataset
-    from xferbench.records import Floats, Frame, Pair
+    from xferbench.models.trainable import Trainable
+    from xferbench.records import Floats, Frame
 
-    Fit = Callable[[Floats, Sequence[Pair], Sequence[Frame], Floats], referencing.References]
-
-KINDS: dict[str, Fit] = {
-    "those of GGA": lambda table, pairs, _frames, _predicted: referencing.kept(table, pairs),
-    "fitted to the labels": lambda table, _pairs, frames, _predicted: referencing.refitted(table, frames),
-    "those of GGA plus the difference of labels": lambda table, pairs, _frames, _predicted: (
-        referencing.paired_difference(table, pairs)
-    ),
-    "fitted to labels minus model": lambda table, _pairs, frames, predicted: referencing.model_aware(
-        table, frames, predicted
-    ),
+KINDS = {
+    "those of GGA": "source",
+    "fitted to the labels": "fit",
+    "those of GGA plus the difference of labels": "paired",
+    "fitted to labels minus model": "model-aware",
 }
+"""Name in the table -> scheme."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
+class Errors:
     """Of one kind of references; means over frames, eV/atom.
 
     Attributes:
@@ -60,46 +58,55 @@ class Start:
     test: float
 
 
-def starts(data: Dataset, *, gga: bool) -> tuple[dict[str, Start], float]:
+def starts(data: Dataset, *, source: bool) -> tuple[dict[str, Errors], float]:
     """Every kind of references against the labels of one functional, and the network's own part, mean absolute eV/atom.
 
     Args:
         data: With pairs, all with energies.
-        gga: Whether the labels are those of the GGA frames.
+        source: Whether the labels are those of the source frames.
     """
+    side = "source" if source else "target"
     pairs = list(data.iter_pairs("train"))
-    frames = [pair.gga if gga else pair.r2scan for pair in pairs]
+    frames = [pair.source if source else pair.target for pair in pairs]
     known = {int(z) for frame in frames for z in frame.numbers}
-    test = [frame for frame in data.frames("gga" if gga else "r2scan", "test") if known >= set(frame.numbers.tolist())]
-    setting = Setting(config=make_config(), pairs=pairs)
-    table = references_table(setting.pretrained())
-    network, beyond = (_network(setting, table, some) for some in (frames, test))
-    predicted = network + composition_energy(table, [frame.numbers for frame in frames])
+    test = [frame for frame in data.frames(side, "test") if known >= set(frame.numbers.tolist())]
+    learned = TrainingData(pairs=pairs, frames=frames)
+    config = make_config()
+    start = Start(
+        config=config,
+        data=learned,
+        reference_data=learned,
+        graphs=lambda model: GraphStore(model, config.graph_memory * 2**30),
+        device=torch.device(config.device),
+    )
+    predicted, beyond = start.predicted(frames), start.predicted(test)
+    table = start.model.reference_energies()
+    network, network_test = (
+        energies - _by_elements(start.model, table, some) for energies, some in ((predicted, frames), (beyond, test))
+    )
     found = {}
-    for name, fit in KINDS.items():
-        if gga and "difference" in name:
+    for name, scheme in KINDS.items():
+        if source and scheme == "paired":
             continue
-        references = fit(table, pairs, frames, predicted)
-        rest, rest_test = (_rest(references, some) for some in (frames, test))
-        found[name] = Start(
+        fitted = initial_references(start.model, scheme, learned, lambda: predicted).table
+        rest, rest_test = (_labels(some) - _by_elements(start.model, fitted, some) for some in (frames, test))
+        found[name] = Errors(
             left=float(np.abs(rest).mean()),
             mean=float((network - rest).mean()),
             train=float(np.abs(network - rest).mean()),
-            test=float(np.abs(beyond - rest_test).mean()),
+            test=float(np.abs(network_test - rest_test).mean()),
         )
     return found, float(np.abs(network).mean())
 
 
-def _network(setting: Setting, table: Floats, frames: Sequence[Frame]) -> Floats:
-    """What the network adds to the references it was trained with (n,), eV/atom."""
-    whole = Setting(config=setting.config, pairs=setting.pairs, more=frames).predicted(setting.pretrained())
-    return whole - composition_energy(table, [frame.numbers for frame in frames])
+def _by_elements(model: Trainable, table: Floats, frames: Sequence[Frame]) -> Floats:
+    """What references say (n,), eV/atom."""
+    return composition_matrix([frame.numbers for frame in frames], model.elements) @ table
 
 
-def _rest(references: referencing.References, frames: Sequence[Frame]) -> Floats:
-    """Labels minus references (n,), eV/atom."""
-    numbers, energies = labelled_energies(frames)
-    return energies - composition_energy(references.table, numbers)
+def _labels(frames: Sequence[Frame]) -> Floats:
+    """Energies (n,) eV/atom."""
+    return np.array([frame.energy / frame.n_atoms for frame in frames], dtype=np.float64)  # type: ignore[operator]
 
 
 def table(data: Dataset) -> str:
@@ -108,15 +115,15 @@ def table(data: Dataset) -> str:
         "| labels | references | they leave | model's mean error | its absolute error | on test |",
         "|---|---|---|---|---|---|",
     ]
-    for name, gga in (("r²SCAN", False), ("GGA", True)):
-        found, own = starts(data, gga=gga)
+    for name, source in (("r²SCAN", False), ("GGA", True)):
+        found, own = starts(data, source=source)
         lines += [
             f"| {name} | {kind} | {1000 * start.left:.0f} | {1000 * start.mean:.0f} | {1000 * start.train:.0f} "
             f"| {1000 * start.test:.0f} |".replace("-", "−")
             for kind, start in found.items()
         ]
     pairs = list(data.iter_pairs("train"))
-    elements = {int(z) for pair in pairs for z in pair.r2scan.numbers}
+    elements = {int(z) for pair in pairs for z in pair.target.numbers}
     materials = {pair.material_id for pair in pairs}
     fact = f"{len(pairs)} training pairs of {len(materials)} materials with {len(elements)} elements."
     return "\n".join([*lines, "", f"{fact} The network's own part is {1000 * own:.0f} meV/atom in the mean.", ""])

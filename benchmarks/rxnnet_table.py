@@ -156,22 +156,22 @@ def folds(numbers: Sequence[Integers]) -> Integers:
 def report(path: Path) -> Report:
     """All numbers of the table."""
     rows = read(path)
-    gga, r2scan, chgnet = (rows.values[name] for name in ("e_gga_gga_u", "e_r2scan", "e_chgnet"))
+    source, target, chgnet = (rows.values[name] for name in ("e_gga_gga_u", "e_r2scan", "e_chgnet"))
     return Report(
         n_read=rows.n_read,
         n_paired=len(rows.numbers),
         enthalpies={name: errors_of(rows.values[name] - rows.values["hf_ref"]) for name in ENTHALPIES},
         explained={
-            "r2SCAN": errors_of(in_sample(rows, r2scan - rows.values["hf_r2scan"])),
-            "GGA(+U), corrected": errors_of(in_sample(rows, gga - rows.values["hf_gga_gga_u"])),
+            "r2SCAN": errors_of(in_sample(rows, target - rows.values["hf_r2scan"])),
+            "GGA(+U), corrected": errors_of(in_sample(rows, source - rows.values["hf_gga_gga_u"])),
         },
-        chgnet_gga=errors_of(chgnet - gga),
-        chgnet_gga_aligned=errors_of(out_of_sample(rows, chgnet - gga)),
-        chgnet_raw=errors_of(chgnet - r2scan),
-        chgnet_in_sample=errors_of(in_sample(rows, chgnet - r2scan)),
-        chgnet_aligned=errors_of(out_of_sample(rows, chgnet - r2scan)),
-        functionals_raw=errors_of(gga - r2scan),
-        functionals_aligned=errors_of(out_of_sample(rows, gga - r2scan)),
+        chgnet_gga=errors_of(chgnet - source),
+        chgnet_gga_aligned=errors_of(out_of_sample(rows, chgnet - source)),
+        chgnet_raw=errors_of(chgnet - target),
+        chgnet_in_sample=errors_of(in_sample(rows, chgnet - target)),
+        chgnet_aligned=errors_of(out_of_sample(rows, chgnet - target)),
+        functionals_raw=errors_of(source - target),
+        functionals_aligned=errors_of(out_of_sample(rows, source - target)),
     )
 
 

@@ -13,37 +13,29 @@ from __future__ import annotations
 import argparse
 import resource
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xferbench.metrics import METRICS, Sample
-from xferbench.records import PROPERTIES, Functional
+from xferbench.functionals import Pair
+from xferbench.measure import METRICS, Sample
+from xferbench.records import PROPERTIES
 from xferbench.scoring.measuring import measure
 from xferbench.scoring.rows import Rows
-from xferbench.tasks import Bootstrap, Task, TaskMetric
+from xferbench.tasks import Bootstrap, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
-    from xferbench.records import Frame
-
     Keyed = Mapping[tuple[str, str], Rows]
 
 ATOMS = 25
 PER_MATERIAL = 2
 GIB = 2**30
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Structure:
-    """What the bootstrap needs to know of a frame."""
-
-    material_id: str
 
 
 def task(n_resamples: int) -> Task:
@@ -55,16 +47,12 @@ def task(n_resamples: int) -> Task:
         description="",
         dataset="",
         fingerprint="",
-        functional=Functional.R2SCAN,
+        functionals=Pair(source=("PBE",), target=("r2SCAN",)),
+        side="target",
         split="test",
         calibration="train",
         properties=PROPERTIES,
         main="energy_mae/aligned",
-        metrics=tuple(
-            TaskMetric(name=metric.name, reference=reference, unit=metric.unit, better=metric.better)
-            for metric in METRICS.values()
-            for reference in metric.references
-        ),
         bootstrap=Bootstrap(n=n_resamples, seed=0, confidence=0.95),
         citation="",
     )
@@ -91,7 +79,7 @@ def rows(n: int) -> Keyed:
         "stress_gap": stress,
     }
     return {
-        (metric.quantity, reference): Rows(per_quantity[metric.quantity], n, None)
+        (metric.quantity, reference): Rows(per_quantity[metric.quantity], np.ones(n, dtype=bool))
         for metric in METRICS.values()
         for reference in metric.references
     }
@@ -161,8 +149,8 @@ def main() -> None:
     for n in arguments.structures:
         keyed = rows(n)
         material = np.arange(n) // PER_MATERIAL
-        frames = cast("list[Frame]", [Structure(material_id=f"m{number:07d}") for number in material.tolist()])
-        cpu, wall = timed(partial(measure, asked, keyed, frames))
+        materials = [f"m{number:07d}" for number in material.tolist()]
+        cpu, wall = timed(partial(measure, asked, keyed, materials))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB
         loop, _ = timed(partial(naive, keyed, asked, material, arguments.naive_resamples))
         loop *= arguments.resamples / arguments.naive_resamples

@@ -3,8 +3,9 @@
     python benchmarks/train_speed.py [--structures 96] [--batch-size 8] [--threads 1] [--write docs/training.md]
 
 One epoch of each in turn, the least CPU time (user and system) of each counts, after one that warms up. Ours makes its
-graphs and writes its log and checkpoint within the epoch, as it does in a run; chgnet's graphs are made before, and nothing is
-written. Then how long the command takes on ``mini`` until it trains. ``--write`` puts the table into a page.
+graphs and writes its log and checkpoint within the epoch, as in the first one of a run, which keeps its graphs; chgnet's are
+made before, and nothing is written. Then how long the command takes on ``mini`` until it trains. ``--write`` puts the table
+into a page.
 """
 
 from __future__ import annotations
@@ -28,26 +29,23 @@ import torch
 from chgnet_crystals import mptrj_like, small
 from page import put
 
-from xferbench.models.chgnet.checkpoint import load_network, shipped_checkpoint
-from xferbench.models.chgnet.engine import ROWS_CPU
-from xferbench.models.chgnet.hardware import flushed_denormals, warm_heap
-from xferbench.models.chgnet.model import N_ELEMENTS
-from xferbench.records import PROPERTIES, Frame, Functional
+from xferbench.functionals import Functional
+from xferbench.models.hardware import flushed_denormals, warm_heap
+from xferbench.records import PROPERTIES, Frame
 from xferbench.transfer import make_config
-from xferbench.transfer.distributed import Processes
+from xferbench.transfer.data import GraphStore, TrainingData, samples
 from xferbench.transfer.logs import read_rows
-from xferbench.transfer.loop import Loop
-from xferbench.transfer.method import Group, Student, weights_of
-from xferbench.transfer.referencing import References
 from xferbench.transfer.run import TIMING
-from xferbench.transfer.samples import samples
+from xferbench.transfer.runner import Processes, Runner
+from xferbench.transfer.strategies import Start, build
+from xferbench.transfer.training import MAX_COST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ase import Atoms
 
-COMMAND = ("train", "finetune-refit-refs", "mini", "--offline")
+COMMAND = ("train", "mini", "--references", "fit", "--offline")
 SETS = {"MPtrj-like, 25 atoms": mptrj_like, "8 atoms": small}
 
 
@@ -59,7 +57,7 @@ def labelled(structures: list[Atoms]) -> list[Frame]:
             frame_id=f"frame-{number}",
             pair_id=f"frame-{number}",
             material_id=f"material-{number}",
-            functional=Functional.R2SCAN,
+            functional=Functional("r2SCAN"),
             numbers=atoms.numbers,
             positions=atoms.positions,
             cell=atoms.cell.array,
@@ -82,11 +80,16 @@ def ours(frames: list[Frame], batch_size: int, epochs: int, directory: Path, bet
         directory: Of the run.
         between: Is called before, between and after epochs.
     """
-    network = load_network(shipped_checkpoint("0.3.0"))
-    group = Group(name="network", weights=weights_of(network))
-    for name in group.weights:
-        network.get_parameter(name).requires_grad_(True)
-    references = References(table=np.zeros(N_ELEMENTS), how="", elements=())
+    config = make_config(references="source", epochs=epochs, batch_size=batch_size, lr=1e-6)
+    learned, device = TrainingData(pairs=(), frames=frames), torch.device("cpu")
+    start = Start(
+        config=config,
+        data=learned,
+        reference_data=learned,
+        graphs=lambda model: GraphStore(model, 0),
+        device=device,
+    )
+    transfer = build(start)
 
     def validate(_: object) -> dict[str, float]:
         between()
@@ -94,14 +97,15 @@ def ours(frames: list[Frame], batch_size: int, epochs: int, directory: Path, bet
 
     warm_heap()
     with flushed_denormals():
-        Loop(
-            student=Student(network=network, groups=(group,), references=references),
-            samples=samples(frames),
+        Runner(
+            transfer=transfer,
+            samples=samples(frames, transfer.model),
+            graphs=start.graphs,
             validate=validate,
-            config=make_config(epochs=epochs, batch_size=batch_size, lr=1e-6, seed=0),
-            processes=Processes(device=torch.device("cpu")),
+            config=config,
+            processes=Processes(device=device),
             directory=directory,
-            max_rows=ROWS_CPU,
+            max_cost=MAX_COST["cpu"],
             workers=0,
         ).run()
 

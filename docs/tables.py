@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xferbench import results
-from xferbench.leaderboard import terminal_table
+from xferbench.board import terminal_table
 from xferbench.tasks import load_task
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def identity(found: list[Result]) -> str:
     for result in found:
         if result.model.kind == "model" and result.identity is not None:
             entries = {entry.quantity: entry for entry in result.identity.entries}
-            cells = [result.model.name, result.model.functional.value, _lambda(entries["energy"])]
+            cells = [result.model.name, result.model.functional, _lambda(entries["energy"])]
             cells += [_lambda(entries["forces"]), _number(entries["forces"].uncorrected), _lambda(entries["stress"])]
             rows.append(" | ".join([*cells, _number(entries["stress"].softening), result.identity.verdict]))
     return "\n" + "\n".join(f"| {row} |" for row in rows) + "\n\n"

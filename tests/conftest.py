@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import sys
 import threading
 from contextlib import ExitStack
@@ -22,9 +23,9 @@ import numpy as np
 import pytest
 
 from xferbench import dataset
-from xferbench.metrics import METRICS
-from xferbench.records import PROPERTIES, Frame, Functional, Geometry, Pair, SourceDataset, SplitRule
-from xferbench.tasks import Bootstrap, Task, TaskMetric
+from xferbench.functionals import Functional, Pair
+from xferbench.records import PROPERTIES, Frame, FramePair, Geometry, SourceDataset, SplitRule
+from xferbench.tasks import Bootstrap, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,8 +36,8 @@ hypothesis.settings.register_profile("xferbench", deadline=None)  # a busy machi
 hypothesis.settings.load_profile("xferbench")
 
 OFFSETS = {
-    Functional.PBE: {3: -1.9, 8: -4.9, 12: -1.5, 17: -1.8},
-    Functional.R2SCAN: {3: -2.4, 8: -5.7, 12: -3.9, 17: -5.8},
+    Functional("PBE"): {3: -1.9, 8: -4.9, 12: -1.5, 17: -1.8},
+    Functional("r2SCAN"): {3: -2.4, 8: -5.7, 12: -3.9, 17: -5.8},
 }
 """Elemental part of the synthetic energies, eV per atom of each atomic number."""
 
@@ -54,15 +55,15 @@ def synthetic_frame(formula: tuple[int, ...], copy: int, functional: Functional)
     material = "-".join(str(z) for z in formula)
     rng = np.random.default_rng(sum(formula) * 100 + copy)
     n = len(formula)
-    length = 4.0 * (1 + 0.03 * (copy - 1))
+    length = 4.0 * (1 + 0.03 * (copy % 3 - 1))
     sites = np.array([[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0, 0], [0, 0.5, 0]])[:n] * length
     u = rng.normal(0, 0.05, (n, 3)) if copy else np.zeros((n, 3))
-    k = 2.0 if functional is Functional.PBE else 2.2
+    k = 2.0 if functional == Functional("PBE") else 2.2
     x = (length / 4.0) ** 3 - 1
     energy = sum(OFFSETS[functional][z] for z in formula) + 0.5 * k * float((u**2).sum()) + n * 1.5 * x**2
     pair_id = f"{material}-{copy}"
     return Frame(
-        frame_id=f"{pair_id}-{functional.value}",
+        frame_id=f"{pair_id}-{functional}",
         pair_id=pair_id,
         material_id=material,
         functional=functional,
@@ -76,15 +77,27 @@ def synthetic_frame(formula: tuple[int, ...], copy: int, functional: Functional)
     )
 
 
+# the background jobs of a shell ignore it, and so would all that tests start
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test touches the cache of whoever runs it, nor the index of prepared data sets there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XFERBENCH_CACHE", str(tmp_path_factory.mktemp("nobody")))
+        yield
+
+
 @pytest.fixture(scope="session")
-def make_pairs() -> Callable[..., list[Pair]]:
+def make_pairs() -> Callable[..., list[FramePair]]:
     """``make_pairs(n_materials=14, copies=3)`` -> same-geometry pairs, ordered by material."""
 
-    def make(n_materials: int = len(FORMULAS), copies: int = 3) -> list[Pair]:
+    def make(n_materials: int = len(FORMULAS), copies: int = 3) -> list[FramePair]:
         return [
-            Pair(
-                gga=synthetic_frame(formula, copy, Functional.PBE),
-                r2scan=synthetic_frame(formula, copy, Functional.R2SCAN),
+            FramePair(
+                source=synthetic_frame(formula, copy, Functional("PBE")),
+                target=synthetic_frame(formula, copy, Functional("r2SCAN")),
                 geometry=Geometry.SAME_GEOMETRY,
             )
             for formula in FORMULAS[:n_materials]
@@ -95,7 +108,7 @@ def make_pairs() -> Callable[..., list[Pair]]:
 
 
 @pytest.fixture(scope="session")
-def synthetic_source(make_pairs: Callable[..., list[Pair]]) -> SourceDataset:
+def synthetic_source(make_pairs: Callable[..., list[FramePair]]) -> SourceDataset:
     """The synthetic pairs as a data source, as ``prepare`` receives one."""
     return SourceDataset(
         name="synthetic",
@@ -104,9 +117,10 @@ def synthetic_source(make_pairs: Callable[..., list[Pair]]) -> SourceDataset:
         licence="mit",
         citation="none",
         card="Springs on cubic cells.",
+        functionals=Pair(source=(Functional("PBE"), Functional("PBE+U")), target=(Functional("r2SCAN"),)),
         geometry=Geometry.SAME_GEOMETRY,
         split=SplitRule(salt="synthetic", fractions=(0.6, 0.1, 0.3), group="formula"),
-        frames=[frame for pair in make_pairs() for frame in (pair.gga, pair.r2scan)],
+        frames=[frame for pair in make_pairs() for frame in (pair.source, pair.target)],
     )
 
 
@@ -118,9 +132,9 @@ def synthetic_dataset(synthetic_source: SourceDataset, tmp_path_factory: pytest.
 
 @pytest.fixture
 def relaxed(synthetic_source: SourceDataset, tmp_path: Path) -> dataset.Dataset:
-    """One pair per material, and every r2SCAN frame for training."""
+    """One pair per material, and every target frame for training."""
     pairs = [frame for frame in synthetic_source.frames if "-0-" in frame.frame_id]
-    every = [replace(f, pair_id="") for f in synthetic_source.frames if f.functional is Functional.R2SCAN]
+    every = [replace(f, pair_id="") for f in synthetic_source.frames if f.functional == Functional("r2SCAN")]
     rule = SplitRule(salt="training", fractions=(0.5, 0.25, 0.25), group="formula")
     source = replace(synthetic_source, split=rule, geometry=Geometry.SAME_MATERIAL, frames=[*pairs, *every])
     return dataset.build(source, tmp_path / "relaxed")
@@ -136,16 +150,12 @@ def synthetic_task(synthetic_dataset: dataset.Dataset) -> Task:
         description="Springs.",
         dataset="synthetic",
         fingerprint=synthetic_dataset.fingerprint,
-        functional=Functional.R2SCAN,
+        functionals=synthetic_dataset.functionals,
+        side="target",
         split="test",
         calibration="train",
         properties=PROPERTIES,
         main="energy_mae/aligned",
-        metrics=tuple(
-            TaskMetric(name=metric.name, reference=reference, unit=metric.unit, better=metric.better)
-            for metric in METRICS.values()
-            for reference in metric.references
-        ),
         bootstrap=Bootstrap(n=200, seed=0, confidence=0.95),
         citation="none",
     )

@@ -20,8 +20,8 @@ STEPS = [
     ["prepare", "mini", "--out", "mini"],
     ["prepare", "mini", "--out", "mini", "--check"],
     ["refs", "fit", "mini"],
-    ["score", "floor:copy-gga", "--out", "board"],
-    ["score", "board/predictions/mini-static@{version}/floor-copy-gga.parquet", "--model-id", "copy", "--functional", "r2SCAN", "--out", "board"],
+    ["score", "floor:copy-source", "--out", "board"],
+    ["score", "board/predictions/mini-static@{version}/floor-copy-source.parquet", "--model-id", "copy", "--functional", "r2SCAN", "--out", "board"],
     ["leaderboard", "build", "board"],
 ]  # fmt: skip
 

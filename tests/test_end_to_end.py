@@ -63,12 +63,15 @@ def contents(directory):
 
 
 def kill_at_random_moments(arguments, *, cwd, cache, duration, times=20, seed=0):
-    """Start the command and ``kill -9`` it, again and again; returns how many runs were still going when killed."""
-    moments = random.Random(seed)
+    """Start the command and ``kill -9`` it, again and again; returns how many runs were still going when killed.
+
+    The shortest run comes first: one that ends before its kill leaves nothing to do for the next ones.
+    """
+    generator = random.Random(seed)
     caught = 0
-    for _ in range(times):
+    for moment in sorted(generator.uniform(0.3, 1.0) * duration for _ in range(times)):
         with start(*arguments, cwd=cwd, cache=cache) as process:
-            time.sleep(moments.uniform(0.3, 1.0) * duration)
+            time.sleep(moment)
             caught += process.poll() is None
             process.send_signal(signal.SIGKILL)
     return caught
@@ -91,7 +94,7 @@ def test_prepare_killed_twenty_times_ends_with_the_bytes_of_an_undisturbed_run(t
 
 def test_score_killed_twenty_times_ends_with_the_bytes_of_an_undisturbed_run(tmp_path, cache):
     (tmp_path / "slow.py").write_text(SLOW)
-    arguments = ["score", "slow.py", "--batch-size", "4", "--out"]
+    arguments = ["score", "slow.py", "--batch-atoms", "30", "--out"]
     begin = time.monotonic()
     finish(*arguments, "calm", cwd=tmp_path, cache=cache)
     duration = time.monotonic() - begin
@@ -120,9 +123,9 @@ def test_two_runs_of_one_output_do_not_mix(tmp_path, cache):
 def test_other_settings_do_not_continue_an_old_run(tmp_path, cache):
     (tmp_path / "slow.py").write_text(SLOW)
     finish("score", "slow.py", "--out", "out", cwd=tmp_path, cache=cache)
-    with start("score", "slow.py", "--out", "out", "--batch-size", "3", cwd=tmp_path, cache=cache) as other:
+    with start("score", "slow.py", "--out", "out", "--batch-atoms", "20", cwd=tmp_path, cache=cache) as other:
         _, error = other.communicate(timeout=120)
     assert other.returncode == 2
-    assert b"batch_size was 16 and is 3" in error
+    assert b"batch_atoms was 512 and is 20" in error
     assert b"--no-resume" in error
-    finish("score", "slow.py", "--out", "out", "--batch-size", "3", "--no-resume", cwd=tmp_path, cache=cache)
+    finish("score", "slow.py", "--out", "out", "--batch-atoms", "20", "--no-resume", cwd=tmp_path, cache=cache)

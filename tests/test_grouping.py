@@ -33,7 +33,7 @@ def ids(*numbers):
 @pytest.fixture
 def make_frame(make_pairs):
     """``make_frame(atoms, material)`` -> a frame of that structure."""
-    frame = make_pairs(1, 1)[0].r2scan
+    frame = make_pairs(1, 1)[0].target
 
     def make(atoms, material="m", name="f"):
         return replace(

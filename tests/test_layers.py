@@ -13,22 +13,26 @@ import xferbench
 
 PACKAGE = Path(xferbench.__file__).parent
 LAYERS = [
+    {"factory", "__main__"},
     {"cli"},
-    {"workflow"},
-    {"leaderboard"},
-    {"predict", "scoring", "floors", "analysis", "export", "publish"},
+    {"api"},
+    {"board"},
+    {"studies"},
+    {"floors"},
+    {"predict", "scoring", "analysis", "export", "publish"},
     {"audit"},
-    {"synthetic", "transfer"},
+    {"transfer"},
     {"models"},
     {"dataset", "tasks", "results"},
     {"sources"},
-    {"hygiene", "pairing", "splits", "references", "metrics"},
+    {"hygiene", "pairing", "splits", "references"},
     {"grouping"},
-    {"statistics"},
     {"tables"},
+    {"measure", "labels"},
     {"records", "registry"},
-    {"download", "drawing", "progress", "schema"},
-    {"storage"},
+    {"download", "report", "progress", "schema"},
+    {"storage", "functionals"},
+    {"mistakes"},
     {"errors", "units"},
 ]
 """Highest first; a module imports only from rows below its own, and inside its own folder."""
@@ -69,18 +73,24 @@ def test_every_row_names_rooms_that_exist_or_are_planned():
     assert set(LEVEL) - rooms <= {"transfer"}
 
 
+def test_the_command_line_calls_the_public_api_and_nothing_below_it():
+    allowed = {"xferbench", "xferbench.errors", "xferbench.cli"}
+    for path in sorted({*(PACKAGE / "cli").glob("*.py")} - {PACKAGE / "cli" / "mini.py"}):
+        for node in ast.walk(ast.parse(path.read_text())):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for module in modules:
+                inside = module.split(".")[0] == "xferbench"
+                assert not inside or module in allowed or module.startswith("xferbench.cli."), f"{path.name}: {module}"
+
+
+def test_importing_the_package_imports_nothing_else():
+    code = "import sys; before = set(sys.modules); import xferbench; print(sorted(set(sys.modules) - before))"
+    out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert [name for name in ast.literal_eval(out.stdout) if name.startswith("xferbench.")] == []
+
+
 def test_the_command_line_starts_without_heavy_packages():
     code = f"import sys, xferbench.cli; print([name for name in {HEAVY} if name in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert out.stdout.strip() == "[]"
-
-
-def test_every_file_has_its_mirror():
-    missing = []
-    for path in FILES:
-        relative = path.relative_to(PACKAGE)
-        stem = relative.parent.name if relative.stem == "__init__" else relative.stem
-        mirror = Path(__file__).parent / relative.parent / f"test_{stem.lstrip('_')}.py"
-        if not mirror.exists():
-            missing.append(str(mirror.relative_to(Path(__file__).parent)))
-    assert not missing

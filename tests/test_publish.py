@@ -76,7 +76,7 @@ def test_an_upload_makes_the_repository_and_sends_the_files_of_the_manifest(hub,
 
 @pytest.mark.parametrize("dry_run", [True, False])
 def test_an_altered_directory_is_refused(hub, directory, dry_run):
-    path = next(directory.glob("data/r2scan/test-*.parquet"))
+    path = next(directory.glob("data/target/test-*.parquet"))
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(IntegrityError, match=r"test-00000"):
         publish_dataset(directory, "me/springs", dry_run=dry_run)

@@ -15,7 +15,8 @@ TABLES = {
     "SOURCES": registry.SOURCES,
     "MODELS": registry.MODELS,
     "FLOORS": registry.FLOORS,
-    "METHODS": registry.METHODS,
+    "STRATEGIES": registry.STRATEGIES,
+    "TRAINABLES": registry.TRAINABLES,
 }
 ENTRIES = [(table, name, target) for table, entries in TABLES.items() for name, target in entries.items()]
 
@@ -37,7 +38,7 @@ def test_variants_belong_to_adapters():
     [
         ("chgnet-0.3.0", "chgnet:0.3.0"),
         ("chgnet:0.3.0", "chgnet:0.3.0"),
-        ("floor-copy-gga", "floor:copy-gga"),
+        ("floor-copy-source", "floor:copy-source"),
         ("floor:zero", "floor:zero"),
         ("my-net-1.0", "my-net-1.0"),
         ("chgnet-9", "chgnet-9"),

@@ -10,7 +10,7 @@ import pytest
 
 from xferbench import results
 from xferbench.errors import FormatError, IntegrityError, ModelError, StorageError
-from xferbench.records import Functional
+from xferbench.functionals import Functional
 from xferbench.results import (
     Alignment,
     Counts,
@@ -34,6 +34,7 @@ from xferbench.results import (
 def entry(**changes) -> MetricEntry:
     values = {
         "name": "energy_mae",
+        "version": 1,
         "reference": "aligned",
         "key": "energy_mae/aligned",
         "unit": "eV/atom",
@@ -51,15 +52,14 @@ def entry(**changes) -> MetricEntry:
 
 
 RESULT = Result(
-    task=TaskEntry(id="t", version=2, key="t@2", sha256="sha256:1"),
-    dataset=DatasetEntry(name="d", version="1", fingerprint="sha256:2"),
+    task=TaskEntry(id="t", version=2, key="t@2", digest="sha256:1"),
+    dataset=DatasetEntry(name="d", version="1", fingerprint="sha256:2", labels="sha256:3"),
     model=ModelEntry(
         id="m",
         name="Model µ",
         kind="model",
-        functional=Functional.PBE_U,
+        functional=Functional("PBE+U"),
         declared_match=False,
-        card_sha256="sha256:3",
         source_sha256=None,
     ),
     predictions=PredictionsEntry(digest="sha256:4", settings={"batch_size": 16, "nested": {"list": [1, None, "x"]}}),
@@ -91,7 +91,7 @@ RESULT = Result(
         SliceEntry(name="empty", n_frames=0, metrics=()),
     ),
     identity=Identity(
-        verdict="GGA",
+        verdict="PBE",
         declared_loses=False,
         entries=(
             IdentityEntry(
@@ -103,7 +103,7 @@ RESULT = Result(
                 uncorrected=-0.3,
                 n_frames=9,
                 n_materials=3,
-                verdict="GGA",
+                verdict="PBE",
                 reason=None,
             ),
         ),
@@ -157,7 +157,8 @@ class TestRoundTrip:
             "schema", "task", "dataset", "model", "predictions", "counts", "coverage", "alignment", "references",
             "metrics", "per_element", "slices", "identity", "notes", "parity", "environment",
         }  # fmt: skip
-        assert DATA["schema"] == 1
+        assert DATA["schema"] == 2
+        assert DATA["metrics"][0]["version"] == 1
         assert DATA["model"]["functional"] == "PBE+U"
         assert DATA["metrics"][1]["reference"] is None
         assert DATA["alignment"]["not_estimable"] == ["f1"]
@@ -176,13 +177,15 @@ class TestAccess:
         assert RESULT.main.key == "energy_mae/aligned"
 
     def test_facts_need_no_more_than_an_identity_and_a_functional(self):
-        facts = ModelFacts(id="m", name="M", kind="model", functional=Functional.PBE)
-        assert (facts.references, facts.card_sha256, facts.source_sha256) == (None, None, None)
+        facts = ModelFacts(id="m", name="M", kind="model", functional=Functional("PBE"))
+        assert (facts.references, facts.source_sha256) == (None, None)
 
     @pytest.mark.parametrize("value", [float("nan"), float("inf")])
     def test_a_declared_reference_is_a_finite_number(self, value):
         with pytest.raises(ModelError, match="model m declares elemental references that are not finite for Yb"):
-            ModelFacts(id="m", name="M", kind="model", functional=Functional.PBE, references={"Li": -1.0, "Yb": value})
+            ModelFacts(
+                id="m", name="M", kind="model", functional=Functional("PBE"), references={"Li": -1.0, "Yb": value}
+            )
 
 
 class TestRefused:
@@ -190,14 +193,14 @@ class TestRefused:
         ("path", "value", "message"),
         [
             ("coverage", del_, "missing key coverage"),
-            ("task.sha256", del_, "missing key task.sha256"),
+            ("task.digest", del_, "missing key task.digest"),
             ("metrics.0.ci_low", del_, r"missing key metrics\[0\].ci_low"),
             ("timing", 3.0, "unknown key timing"),
             ("model.colour", "red", "unknown key model.colour"),
             ("task.version", "2", "task.version must be an integer, not text"),
             ("coverage", None, "coverage must be a number, not nothing"),
             ("model.kind", "oracle", "model.kind must be one of model, floor, not 'oracle'"),
-            ("model.functional", "r2scan", "model.functional must be one of PBE, PBE.U, r2SCAN"),
+            ("model.functional", "r2scam", "model.functional: unknown functional 'r2scam'; did you mean 'r2SCAN'"),
             ("metrics.0.better", "bigger", r"metrics\[0\].better must be one of lower, higher"),
             ("metrics.0.reference", "none", r"metrics\[0\].reference must be one of raw, referenced, aligned"),
             ("metrics.0.main", 1, r"metrics\[0\].main must be true or false"),
@@ -217,7 +220,7 @@ class TestRefused:
             ),
             ("metrics.0.ci_low", None, "energy_mae/aligned has half an interval"),
             ("metrics.1.reason", None, "stress_mae lacks its value or interval without a reason"),
-            ("identity.verdict", "PBE", "identity.verdict must be one of GGA, r2SCAN, undecided, not 'PBE'"),
+            ("identity.verdict", "PBX", "identity verdict 'PBX' is neither a functional nor undecided"),
             ("identity.entries.0.ci_low", None, "identity by stress lacks its interval without a reason"),
             ("identity.entries.0.reason", "few", "identity by stress lacks its interval without a reason"),
             ("slices.0.metrics.0.ci_low", None, "energy_mae/aligned has half an interval"),
@@ -241,9 +244,14 @@ class TestRefused:
         with pytest.raises(FormatError, match=r"unknown key model\.colour.*missing key coverage"):
             from_json(data, "m.json")
 
-    @pytest.mark.parametrize("data", [changed("schema", 2), changed("schema", del_), [], "text", None])
+    @pytest.mark.parametrize(
+        "data", [changed("schema", 1), changed("schema", 3), changed("schema", del_), [], "text", None]
+    )
     def test_another_schema_is_refused_first(self, data):
-        with pytest.raises(FormatError, match=r"a result of schema 1 is wanted, not .*; score the predictions again"):
+        with pytest.raises(
+            FormatError,
+            match=r"a result of schema 2 is wanted, not .*; bring the board up to date with `xferbench rescore`",
+        ):
             from_json(data, "m.json")
 
     def test_a_truncated_file_is_called_damaged(self, tmp_path):

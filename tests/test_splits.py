@@ -13,7 +13,7 @@ from xferbench.errors import DataError
 from xferbench.grouping import Groups
 from xferbench.records import SPLITS, SplitRule
 from xferbench.schema import parse
-from xferbench.splits import SUBSET_PERCENTS, assign, regroup, rule_facts, subset_key, uncovered_elements
+from xferbench.splits import SUBSET_PERCENTS, assign, filled, regroup, rule_facts, subset_key, uncovered_elements
 
 RULE = SplitRule(salt="salt", fractions=(0.6, 0.1, 0.3), group="formula")
 PLACES = {"AlN": "val", "Fe2O3": "train", "MgO": "train", "NaCl": "train", "Si": "train"}
@@ -164,3 +164,18 @@ class TestRegroup:
 def test_the_smallest_subset_is_a_thousandth():
     assert SUBSET_PERCENTS[:4] == (0.1, 0.2, 0.5, 1)
     assert SUBSET_PERCENTS[-1] == 100
+
+
+class TestFilled:
+    RULE = SplitRule(salt="x", fractions=(0.8, 0.1, 0.1), group="material")
+
+    def test_a_small_set_fills_every_split_and_always_by_the_same_salt(self):
+        names = [f"m{i}" for i in range(12)]
+        found = filled(names, self.RULE)
+        assert found.salt.startswith("x+")
+        assert set(assign(names, found).values()) == {"train", "val", "test"}
+        assert filled(reversed(names), self.RULE) == found
+
+    def test_too_few_or_too_many_materials_are_left_as_they_are(self):
+        assert filled(["a", "b"], self.RULE) is None
+        assert filled([f"m{i}" for i in range(1000)], self.RULE) is None

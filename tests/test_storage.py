@@ -393,3 +393,39 @@ class TestNewDirectory:
         assert "StorageError: cannot write" in done.stderr
         assert "File too large; free some space or choose another place" in done.stderr
         assert names(tmp_path) == []
+
+
+class TestLitter:
+    def test_what_a_killed_run_left_is_removed_by_the_next_one(self, tmp_path):
+        leftover = tmp_path / f"{storage.TEMPORARY}old.json-{'a' * 16}"
+        leftover.write_text("half")
+        os.utime(leftover, (1, 1))
+        write_text(tmp_path / "new.json", "{}")
+        assert [path.name for path in tmp_path.iterdir()] == ["new.json"]
+
+    def test_what_another_run_is_writing_stays(self, tmp_path):
+        def chunks():
+            (temporary,) = tmp_path.iterdir()
+            os.utime(temporary, (1, 1))
+            write_text(tmp_path / "other.json", "{}")
+            assert temporary.exists()
+            yield b"whole"
+
+        storage.write_chunks(tmp_path / "new.json", chunks())
+        assert {path.name for path in tmp_path.iterdir()} == {"new.json", "other.json"}
+
+    def test_a_lock_leaves_nothing_beside_what_it_locks(self, tmp_path):
+        with lock(tmp_path / "a"):
+            assert list(tmp_path.iterdir()) == []
+        assert list(tmp_path.iterdir()) == []
+
+    def test_two_paths_of_one_name_have_two_locks(self, tmp_path):
+        assert storage.aside("locks", tmp_path / "a" / "x") != storage.aside("locks", tmp_path / "b" / "x")
+        (tmp_path / "a").mkdir()
+        (tmp_path / "link").symlink_to(tmp_path / "a")
+        assert storage.aside("locks", tmp_path / "a" / "x") == storage.aside("locks", tmp_path / "link" / "x")
+
+    def test_json_nested_without_end_is_refused(self, tmp_path):
+        (tmp_path / "a.json").write_text("[" * 100 + "]" * 100)
+        with pytest.raises(IntegrityError, match="brackets nested deeper than 40"):
+            read_json(tmp_path / "a.json")

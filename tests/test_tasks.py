@@ -1,13 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import fields, replace
+
 import pytest
 
 from xferbench.errors import FormatError, StorageError, UnknownNameError
+from xferbench.functionals import Functional, Pair
 from xferbench.hygiene import UNCLEAN
-from xferbench.metrics import METRICS
-from xferbench.records import Functional
-from xferbench.storage import sha256
-from xferbench.tasks import list_tasks, load_task, read_task, task_sha256, tasks_directory
+from xferbench.measure import METRICS
+from xferbench.tasks import PairRule, list_tasks, load_task, read_task, tasks_directory
 
 MINIMAL = f"""
 id = "t"
@@ -16,16 +17,13 @@ title = "T"
 description = "D"
 dataset = "mini"
 fingerprint = "sha256:{"0" * 64}"
-functional = "r2SCAN"
+functionals = {{ source = ["PBE", "PBE+U"], target = ["r2SCAN"] }}
+side = "target"
 split = "test"
 calibration = "train"
 properties = ["energy", "forces"]
 main = "energy_mae/aligned"
 citation = "none"
-metrics = [
-  {{ name = "energy_mae", reference = "aligned", unit = "eV/atom", better = "lower" }},
-  {{ name = "force_mae", unit = "eV/Å", better = "lower" }},
-]
 
 [bootstrap]
 n = 500
@@ -47,9 +45,8 @@ def write(tmp_path):
 def test_a_task_file_becomes_a_task(write):
     task = read_task(write(MINIMAL))
     assert task.key == "t@2"
-    assert task.functional is Functional.R2SCAN
-    assert task.family == "r2scan"
-    assert [metric.key for metric in task.metrics] == ["energy_mae/aligned", "force_mae"]
+    assert (task.side, task.labels) == ("target", "r²SCAN")
+    assert task.functionals.source == (Functional("PBE"), Functional("PBE+U"))
     assert task.bootstrap.cluster == "material_id"
     assert task.bootstrap.confidence == 0.9
 
@@ -60,8 +57,12 @@ def test_pairs_are_excluded_by_flags_and_by_default_none_is(write):
     assert task.pairs.exclude == ("hubbard_u", "isolated_atom")
 
 
-def test_the_functional_names_the_family(write):
-    assert read_task(write(MINIMAL.replace('"r2SCAN"', '"PBE+U"'))).family == "gga"
+def test_functionals_of_a_task_go_by_any_spelling_and_an_unknown_one_gets_the_near_one(write):
+    assert read_task(write(MINIMAL.replace('"r2SCAN"', '"r²scan"'))).labels == "r²SCAN"
+    with pytest.raises(
+        FormatError, match=r"functionals.target\[0\]: unknown functional 'r2scam'; did you mean 'r2SCAN'"
+    ):
+        read_task(write(MINIMAL.replace('"r2SCAN"', '"r2scam"')))
 
 
 @pytest.mark.parametrize(
@@ -70,21 +71,23 @@ def test_the_functional_names_the_family(write):
         ('id = "t"', 'id = "other"', "id 'other' must equal the file name"),
         ("version = 2", "version = 0", "version must be at least 1, not 0"),
         ('"mini"', '"mnii"', "unknown dataset 'mnii'; known: mini"),
-        ('"mini"', '"mp-aloe"', "mp-aloe has r2SCAN frames for training and no pairs; choose another dataset"),
+        ('"mini"', '"mp-aloe"', "mp-aloe has frames for training and no pairs; choose another dataset"),
         ("sha256:0", "sha256:x", "fingerprint must be 'sha256:' and 64 hexadecimal digits"),
         ('calibration = "train"', 'calibration = "test"', "calibration must be another split than the scored one"),
         ('"energy", "forces"', '"forces"', "properties must include energy"),
         ('"energy", "forces"', '"energy", "charge"', "properties must include energy and come from"),
         ('main = "energy_mae/aligned"', 'main = "energy_mae"', "main metric 'energy_mae' is not among the metrics"),
-        ('name = "force_mae"', 'name = "forces_mae"', "unknown metric 'forces_mae'"),
-        ('unit = "eV/Å"', 'unit = "meV/Å"', "force_mae has the unit 'eV/Å', not 'meV/Å'"),
-        ('unit = "eV/Å", better = "lower"', 'unit = "eV/Å", better = "higher"', "force_mae is better when lower"),
+        ('main = "energy_mae/aligned"', 'main = "force_slope"', "'force_slope' is best at 1, which orders no table"),
         (
-            'name = "force_mae"',
-            'name = "force_mae", reference = "raw"',
-            "force_mae takes the reference none, not 'raw'",
+            "[bootstrap]",
+            'exclude = ["stress_mae"]\n[bootstrap]',
+            "exclude names stress_mae, which the task has not; it has",
         ),
-        ('"aligned", unit', '"none", unit', "energy_mae takes the reference raw or referenced or aligned, not 'none'"),
+        (
+            "[bootstrap]",
+            'exclude = ["energy_mae/aligned"]\n[bootstrap]',
+            "'energy_mae/aligned' is not among the metrics",
+        ),
         ("n = 500", "n = 5", "bootstrap.n must be at least 100, not 5"),
         ("seed = 0", "seed = -1", "bootstrap.seed must not be negative"),
         ("confidence = 0.9", "confidence = 95", r"bootstrap.confidence must be in \[0.5, 1\), not 95"),
@@ -105,18 +108,45 @@ def test_a_wrong_task_says_what_is_wrong(write, old, new, message):
         read_task(write(MINIMAL.replace(old, new, 1)))
 
 
-def test_a_metric_that_is_best_at_one_ranks_nothing(write):
-    slope = '  { name = "force_slope", unit = "1", better = "one" },\n]'
-    text = MINIMAL.replace("]\n\n[bootstrap]", slope + "\n\n[bootstrap]")
-    assert read_task(write(text)).metrics[-1].better == "one"
-    with pytest.raises(FormatError, match="main metric 'force_slope' is best at 1, which orders no table"):
-        read_task(write(text.replace('main = "energy_mae/aligned"', 'main = "force_slope"')))
+def test_every_metric_that_the_properties_allow_is_measured_but_for_those_excluded(write):
+    keys = [metric.key for metric in read_task(write(MINIMAL)).metrics]
+    wanted = [
+        f"{name}/{reference}".removesuffix("/none")
+        for name, metric in METRICS.items()
+        for reference in metric.references
+        if metric.needs in {"energy", "forces"}
+    ]
+    assert keys == wanted
+    text = MINIMAL.replace("[bootstrap]", 'exclude = ["force_mae"]\n[bootstrap]')
+    assert [key for key in keys if key != "force_mae"] == [metric.key for metric in read_task(write(text)).metrics]
 
 
-def test_a_metric_cannot_be_listed_twice(write):
-    line = '  { name = "force_mae", unit = "eV/Å", better = "lower" },\n'
-    with pytest.raises(FormatError, match="a metric is listed twice"):
-        read_task(write(MINIMAL.replace(line, line * 2)))
+def test_gaps_are_for_tasks_with_target_labels(write):
+    keys = [metric.key for metric in read_task(write(MINIMAL.replace('side = "target"', 'side = "source"'))).metrics]
+    assert "force_mae" in keys
+    assert [key for key in keys if "gap" in key] == []
+
+
+def test_only_what_can_move_a_number_is_in_the_digest(write):
+    task = read_task(write(MINIMAL))
+    words = {"title": "Other", "description": "a comma,", "citation": "doi", "version": 3, "main": "force_mae"}
+    for name, value in words.items():
+        assert replace(task, **{name: value}).digest == task.digest, name
+    meaning = {
+        "fingerprint": "sha256:" + "1" * 64,
+        "side": "source",
+        "split": "val",
+        "calibration": "val",
+        "calibration_frames": 100,
+        "properties": ("energy",),
+        "pairs": PairRule(exclude=("hubbard_u",)),
+        "bootstrap": replace(task.bootstrap, seed=1),
+        "functionals": Pair(source=(Functional("PBE"),), target=(Functional("HSE06"),)),
+    }
+    changed = {name: replace(task, **{name: value}).digest for name, value in meaning.items()}
+    assert len({task.digest, *changed.values()}) == len(changed) + 1
+    names = {item.name for item in fields(task)}
+    assert names == {*words, *meaning, "id", "dataset", "exclude"}  # a new field is one or the other
 
 
 def test_several_problems_come_in_one_message(write):
@@ -135,7 +165,6 @@ def test_a_task_can_be_named_by_path_or_with_its_version(write):
     path = write(MINIMAL)
     assert load_task(str(path)).id == "t"
     assert load_task("t@2", path.parent).id == "t"
-    assert task_sha256("t@2", path.parent) == task_sha256(str(path)) == sha256(path)
 
 
 def test_another_version_than_the_file_has_is_refused(write):

@@ -1,7 +1,7 @@
 """What is peculiar about a pair: flags by which pairs can be counted, sliced and left out.
 
 A flag is a fact about the calculations, not a fault: what a task makes of it is the task's business. ``UNCLEAN`` are the
-flags that a comparison of PBE with r²SCAN should not mix in without saying so.
+flags that a comparison of two functionals should not mix in without saying so.
 
 Flags are told of whole tables at once, in a few vector operations: a pair costs microseconds.
 """
@@ -14,18 +14,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
-from xferbench.records import PROPERTIES, Functional, Geometry
+from xferbench.functionals import Functional, names
+from xferbench.records import PROPERTIES, Geometry
 from xferbench.tables import flat_values, frames_table, list_lengths, table_frames, take
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    import pyarrow as pa
     from numpy.typing import NDArray
 
-    from xferbench.records import Frame, Pair
+    from xferbench.records import Frame, FramePair
 
     Floats = NDArray[np.float64]
     Integers = NDArray[np.int64]
@@ -39,6 +40,7 @@ FAR_FROM_EQUILIBRIUM = "far_from_equilibrium"
 ISOLATED_ATOM = "isolated_atom"
 VOLUME_DIFFERS = "volume_differs"
 DUPLICATE_GEOMETRY = "duplicate_geometry"
+IDENTICAL_LABELS, PLACEHOLDER = "identical_labels", "placeholder_labels"
 MISSING = {name: f"missing_{name}" for name in PROPERTIES if name != "energy"}
 
 FLAGS = {
@@ -50,6 +52,8 @@ FLAGS = {
     ISOLATED_ATOM: "an atom further from all others, periodic images included, than the threshold",
     VOLUME_DIFFERS: "the volumes per atom of the two sides differ by more than the threshold",
     DUPLICATE_GEOMETRY: "another pair has the same structure, to 1e-3 Å",
+    IDENTICAL_LABELS: "both sides state the same energy or the same forces",
+    PLACEHOLDER: "forces or stress of zeros on one side where the other side's are not",
     **{flag: f"no {name} on one side" for name, flag in MISSING.items()},
 }
 """Flag -> what it means."""
@@ -96,26 +100,26 @@ class Thresholds:
 THRESHOLDS = Thresholds()
 
 
-def flags(pair: Pair, thresholds: Thresholds = THRESHOLDS) -> frozenset[str]:
+def flags(pair: FramePair, thresholds: Thresholds = THRESHOLDS) -> frozenset[str]:
     """The flags of one pair by itself: all but ``duplicate_geometry``."""
-    masks = flag_masks(frames_table([pair.gga]), frames_table([pair.r2scan]), thresholds)
+    masks = flag_masks(frames_table([pair.source]), frames_table([pair.target]), thresholds)
     found = frozenset(flag for flag, mask in masks.items() if mask[0])
     return found - {VOLUME_DIFFERS} if pair.geometry is Geometry.SAME_GEOMETRY else found
 
 
-def flag_masks(gga: pa.Table, r2scan: pa.Table, thresholds: Thresholds = THRESHOLDS) -> dict[str, Mask]:
+def flag_masks(source: pa.Table, target: pa.Table, thresholds: Thresholds = THRESHOLDS) -> dict[str, Mask]:
     """The flags of pairs by themselves: all but ``duplicate_geometry``.
 
     Args:
-        gga: ``FRAME_SCHEMA``.
-        r2scan: Row i is the partner of row i.
+        source: ``FRAME_SCHEMA``.
+        target: Row i is the partner of row i.
         thresholds: Where flags begin.
 
     Returns:
         Flag -> (pairs,) whether each has it.
     """
-    sides = (gga, r2scan)
-    differ, flip = _magnetism(gga, r2scan, thresholds.moment)
+    sides = (source, target)
+    differ, flip = _magnetism(source, target, thresholds.moment)
     return {
         HUBBARD_U: _either(_is_hubbard(side) for side in sides),
         CORRECTED: _either(_is_corrected(side) for side in sides),
@@ -123,18 +127,79 @@ def flag_masks(gga: pa.Table, r2scan: pa.Table, thresholds: Thresholds = THRESHO
         SPIN_FLIP: flip,
         FAR_FROM_EQUILIBRIUM: _either(largest_forces(side) > thresholds.force for side in sides),
         ISOLATED_ATOM: _either(_isolated(side, thresholds.isolation) for side in sides),
-        VOLUME_DIFFERS: volume_ratios(gga, r2scan) > 1 + thresholds.volume,
+        VOLUME_DIFFERS: volume_ratios(source, target) > 1 + thresholds.volume,
+        IDENTICAL_LABELS: np.logical_or.reduce(list(identical_labels(source, target).values())),
+        PLACEHOLDER: np.logical_or.reduce(list(placeholders(source, target).values())),
         **{flag: _either(side[name].is_null().to_numpy() for side in sides) for name, flag in MISSING.items()},
     }
 
 
-def duplicates(pairs: Iterable[Pair], thresholds: Thresholds = THRESHOLDS) -> frozenset[str]:
-    """Ids of the pairs whose r2SCAN structure another pair has as well; the first of equal ones is among them.
+SAME_ENERGY = 1e-6
+"""eV. Energies of two functionals are some eV apart; closer than this they are one number, rounded or not."""
+
+SAME_FORCE = 1e-6
+"""eV/Å, for each component."""
+
+MEANT = {"forces": 0.01, "stress": 1e-4}
+"""eV/Å and eV/Å³: the largest component from which on a label says something, rather than that symmetry leaves nothing."""
+
+
+def identical_labels(source: pa.Table, target: pa.Table) -> dict[str, Mask]:
+    """Which pairs state the same on both sides: ``energy`` and ``forces`` -> (pairs,).
+
+    Forces that symmetry makes zero are the same in every functional and say nothing. Nor does a stress: that of one material may
+    be rounded to nothing.
+    """
+    energies = [side["energy"].to_numpy().astype(np.float64) for side in (source, target)]
+    moved = _largest_difference(source, target, "forces")
+    return {
+        "energy": np.abs(energies[0] - energies[1]) < SAME_ENERGY,
+        "forces": (moved < SAME_FORCE) & (largest_component(source, "forces") > MEANT["forces"]),
+    }
+
+
+def placeholders(source: pa.Table, target: pa.Table) -> dict[str, Mask]:
+    """Which pairs have nothing but zeros on one side where the other side has values: ``forces`` and ``stress`` -> (pairs,)."""
+    found = {}
+    for name, meant in MEANT.items():
+        sides = [largest_component(side, name) for side in (source, target)]
+        found[name] = _either((one == 0) & (other > meant) for one, other in (sides, sides[::-1]))
+    return found
+
+
+def largest_component(side: pa.Table, name: str) -> NDArray[np.float64]:
+    """(rows,) the largest component of a label of vectors in size; NaN where there is none."""
+    column = side[name].combine_chunks()
+    n = list_lengths(column)
+    values = np.abs(flat_values(column)).reshape(-1, 3).max(axis=1, initial=0.0)
+    out = np.full(len(n), np.nan)
+    there = n > 0
+    if there.any():
+        out[there] = np.maximum.reduceat(values, (np.cumsum(n) - n)[there])
+    return out
+
+
+def _largest_difference(source: pa.Table, target: pa.Table, name: str) -> NDArray[np.float64]:
+    """(rows,) the largest difference of a component; infinity where the two cannot be compared."""
+    columns = [side[name].combine_chunks() for side in (source, target)]
+    lengths = [list_lengths(column) for column in columns]
+    same = (lengths[0] == lengths[1]) & (lengths[0] > 0)
+    out = np.full(len(same), np.inf)
+    if not same.any():
+        return out
+    values = [flat_values(column.filter(same)).reshape(-1, 3) for column in columns]
+    n = lengths[0][same]
+    out[same] = np.maximum.reduceat(np.abs(values[0] - values[1]).max(axis=1), np.cumsum(n) - n)
+    return out
+
+
+def duplicates(pairs: Iterable[FramePair], thresholds: Thresholds = THRESHOLDS) -> frozenset[str]:
+    """Ids of the pairs whose target structure another pair has as well; the first of equal ones is among them.
 
     Structures are equal if species in order, lattice and wrapped coordinates round to the same place, on either of two
     grids. A supercell, another order of atoms or another choice of axes is another structure.
     """
-    frames = [pair.r2scan for pair in pairs]
+    frames = [pair.target for pair in pairs]
     if not frames:
         return frozenset()
     same = repeated(geometry_keys(frames_table(frames), thresholds.place))
@@ -220,10 +285,10 @@ def largest_forces(table: pa.Table) -> Floats:
     return _row_max(np.linalg.norm(flat_values(column).reshape(-1, 3), axis=1), list_lengths(column))
 
 
-def volume_ratios(gga: pa.Table, r2scan: pa.Table) -> Floats:
+def volume_ratios(source: pa.Table, target: pa.Table) -> Floats:
     """(pairs,) the larger volume per atom over the smaller, 1 where a frame is not periodic in all directions."""
     volumes = []
-    for table in (gga, r2scan):
+    for table in (source, target):
         periodic = _periodic(table).all(axis=1)
         volume = np.abs(np.linalg.det(_cells(table))) / list_lengths(table["numbers"].combine_chunks())
         volumes.append(np.where(periodic & (volume > 0), volume, np.nan))
@@ -237,7 +302,8 @@ def _either(masks: Iterable[Mask]) -> Mask:
 
 
 def _is_hubbard(table: pa.Table) -> Mask:
-    found: Mask = pc.equal(table["functional"], Functional.PBE_U.value).to_numpy().astype(bool)
+    with_u = pa.array([name for name in names() if Functional(name).hubbard_u], pa.string())
+    found: Mask = pc.is_in(table["functional"], value_set=with_u).to_numpy().astype(bool)
     return found
 
 
@@ -248,9 +314,9 @@ def _is_corrected(table: pa.Table) -> Mask:
     return found
 
 
-def _magnetism(gga: pa.Table, r2scan: pa.Table, threshold: float) -> tuple[Mask, Mask]:
+def _magnetism(source: pa.Table, target: pa.Table, threshold: float) -> tuple[Mask, Mask]:
     """Whether moments differ in size, and in sign; the sign of all moments at once means nothing."""
-    columns = [table["magmoms"].combine_chunks() for table in (gga, r2scan)]
+    columns = [table["magmoms"].combine_chunks() for table in (source, target)]
     lengths = [list_lengths(column) for column in columns]
     common = (lengths[0] == lengths[1]) & (lengths[0] > 0)
     n = np.where(common, lengths[0], 0)

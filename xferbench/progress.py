@@ -40,3 +40,7 @@ def bar(title: str, total: int, done: int, *, unit: str, show: bool) -> tqdm[NoR
         miniters=None if terminal else 1,
         bar_format=None if terminal else LINE,
     )
+
+
+def silent(_message: str) -> None:
+    """Say nothing: where notes go if nobody asked for them."""

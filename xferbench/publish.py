@@ -50,6 +50,22 @@ def publish_dataset(directory: Path, repo_id: str, *, private: bool = False, dry
         UsageError: The name is no repository, or the network is forbidden.
         StorageError: The Hub refuses: no token, no right to write, no connection.
     """
+    check_repository(repo_id)
+    datasets.verify(directory)
+    data = datasets.Dataset.open(directory)
+    files = sizes(data)
+    if not dry_run:
+        _upload(data, repo_id, list(files), private=private)
+    address = f"https://huggingface.co/datasets/{repo_id}"
+    return Published(repo_id=repo_id, address=address, files=files, uploaded=not dry_run)
+
+
+def check_repository(repo_id: str) -> None:
+    """Refuse a name that no repository of the Hub can have.
+
+    Raises:
+        UsageError: It is not ``owner/name``.
+    """
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
@@ -59,13 +75,6 @@ def publish_dataset(directory: Path, repo_id: str, *, private: bool = False, dry
         raise UsageError(f"{repo_id!r} is no repository of the Hub; write owner/name") from error
     if "/" not in repo_id:
         raise UsageError(f"{repo_id!r} does not say whose repository it is; write owner/name")
-    datasets.verify(directory)
-    data = datasets.Dataset.open(directory)
-    files = sizes(data)
-    if not dry_run:
-        _upload(data, repo_id, list(files), private=private)
-    address = f"https://huggingface.co/datasets/{repo_id}"
-    return Published(repo_id=repo_id, address=address, files=files, uploaded=not dry_run)
 
 
 def sizes(data: Dataset) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The nouns: what a functional, a frame, a pair, a set of predictions and a result are.
+"""The nouns: what a frame, a pair of frames, a data source and a set of predictions are.
 
 | quantity | attribute | shape | unit | convention |
 |---|---|---|---|---|
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from xferbench.errors import DataError
+from xferbench.functionals import Functional, Pair, Side  # noqa: TC001 - schemas read the annotations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -36,21 +37,8 @@ if TYPE_CHECKING:
 SPLITS = ("train", "val", "test")
 PROPERTIES = ("energy", "forces", "stress", "magmoms")
 
-
-class Functional(StrEnum):
-    """The density functional of a label, spelled as in files. ``PBE`` and ``PBE+U`` together are "GGA"."""
-
-    PBE = "PBE"
-    PBE_U = "PBE+U"
-    R2SCAN = "r2SCAN"
-
-    @property
-    def is_gga(self) -> bool:
-        """Whether it belongs to the GGA family."""
-        return self is not Functional.R2SCAN
-
-
-GGA = (Functional.PBE, Functional.PBE_U)
+LARGEST = 1e100
+"""Numbers beyond this are as useless as infinity, and their squares soon are infinite: a model's structure with one has failed."""
 
 
 class Geometry(StrEnum):
@@ -62,7 +50,7 @@ class Geometry(StrEnum):
     """Pairs of energies of one material, without structures."""
 
     UNPAIRED = "unpaired"
-    """No pairs: r2SCAN frames for training."""
+    """No pairs: frames of the target functional, for training."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -120,22 +108,26 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Pair:
-    """A GGA frame and an r2SCAN frame of the same atoms."""
+class FramePair:
+    """The frame of the source functional and the frame of the target functional of the same atoms."""
 
-    gga: Frame
-    r2scan: Frame
+    source: Frame
+    target: Frame
     geometry: Geometry
+
+    def of(self, side: Side) -> Frame:
+        """The frame of one side."""
+        return self.source if side == "source" else self.target
 
     @property
     def pair_id(self) -> str:
         """The id both frames carry."""
-        return self.r2scan.pair_id
+        return self.target.pair_id
 
     @property
     def material_id(self) -> str:
         """The parent material of both frames."""
-        return self.r2scan.material_id
+        return self.target.material_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,12 +170,13 @@ class SourceDataset:
     Attributes:
         geometry: Declared by the source, never guessed.
         card: Markdown body of the dataset card: how the labels were computed, units, limits.
-        frames: GGA and r2SCAN frames in any order; the two frames of a pair carry one ``pair_id``, r2SCAN frames for
-            training none. A sequence, or something that fetches and reads when it is iterated, each time from the start.
+        frames: Of both sides in any order; the two frames of a pair carry one ``pair_id``, target frames for training none. A sequence, or something that fetches and reads when it is iterated, each time from the start.
         drops: Upstream records that gave no frame; complete when ``frames`` has been iterated.
         synthetic: The labels are a model's: good to study methods on, never to rank models by.
         atom_energies: Functional -> symbol -> eV of an isolated atom, relative to the zero of the energies of the frames; empty if the
             source has none.
+        functionals: Which functionals stand on each side; a frame of any other is left out, and counted. If not given, the
+            frames say: the lower of two rungs of Jacob's ladder is the source.
         upstream: Returns the files that the frames are read from, after fetching those that are not here, if that is all
             that they follow from.
     """
@@ -200,6 +193,7 @@ class SourceDataset:
     drops: Sequence[Drop] = ()
     synthetic: bool = False
     atom_energies: Mapping[Functional, Mapping[str, float]] = field(default_factory=dict)
+    functionals: Pair | None = None
     upstream: Callable[[], Sequence[Path]] | None = None
 
 
@@ -270,7 +264,7 @@ def fingerprint(frames: Iterable[Frame], splits: Mapping[str, str]) -> str:
     """
     digest = Digest()
     for frame in sorted(frames, key=lambda item: item.frame_id):
-        digest.add(frame.frame_id, frame.pair_id, frame.material_id, splits[frame.material_id], frame.functional.value)
+        digest.add(frame.frame_id, frame.pair_id, frame.material_id, splits[frame.material_id], frame.functional)
         digest.add(frame.numbers, frame.positions, frame.cell, np.array(frame.pbc))
         digest.add(frame.energy, frame.forces, frame.stress, frame.magmoms, frame.correction)
     return digest.hexdigest()

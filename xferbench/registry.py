@@ -25,16 +25,17 @@ SOURCES = {
     "ase": "xferbench.sources.user:load_ase",
     "parquet": "xferbench.sources.user:load_parquet",
     "hub": "xferbench.sources.hub:load",
-    "synthetic-teacher": "xferbench.synthetic:load",
-    "synthetic-teacher-dense": "xferbench.synthetic:load_dense",
 }
 """Data sets that ``xferbench prepare`` can build: name -> a function returning a ``SourceDataset``."""
+
+EMBEDDED = ("mini",)
+"""Those of ``SOURCES`` that come with the package: their names mean what this version of it holds."""
 
 UNPAIRED = ("mp-aloe",)
 """Those of ``SOURCES`` that have no pairs but frames for training. No task may be made of them."""
 
-SYNTHETIC = ("synthetic-teacher", "synthetic-teacher-dense")
-"""Those of ``SOURCES`` whose labels are a model's. No task may be made of them."""
+OWN = ("extxyz", "ase", "parquet", "hub")
+"""Those of ``SOURCES`` that are made from a user's files, and cannot be made again without them."""
 
 MODELS = {"chgnet": "xferbench.models.chgnet:load"}
 """Model adapters: name -> ``load(variant, device)`` returning a ``Model``."""
@@ -47,31 +48,35 @@ MODEL_ENGINES = {"chgnet": ("xferbench", "chgnet")}
 
 FLOORS = {
     "references": "xferbench.floors:references",
-    "copy-gga": "xferbench.floors:copy_gga",
+    "copy-source": "xferbench.floors:copy_source",
     "ridge": "xferbench.floors:ridge",
     "zero": "xferbench.floors:zero",
 }
 """Baselines without a potential, written ``floor:name``: what a model must beat to have learned something."""
 
-METHODS = {
-    "scratch": "xferbench.transfer.scratch:scratch",
-    "zero-shot": "xferbench.transfer.zero_shot:zero_shot",
-    "finetune-trainable-refs": "xferbench.transfer.finetune:trainable_refs",
-    "finetune-trainable-refs-own-lr": "xferbench.transfer.finetune:trainable_refs_own_lr",
-    "finetune-frozen-refs": "xferbench.transfer.finetune:frozen_refs",
-    "finetune-refit-refs": "xferbench.transfer.finetune:refit_refs",
-    "finetune-refit-refs-model-aware": "xferbench.transfer.finetune:model_aware",
-    "finetune-refit-refs-paired-difference": "xferbench.transfer.finetune:paired_difference",
-    "finetune-refit-refs-then-unfreeze": "xferbench.transfer.finetune:then_unfreeze",
-    "finetune-isolated-atoms": "xferbench.transfer.finetune:isolated_atoms",
-    "head-only": "xferbench.transfer.partial:head_only",
-    "frozen-backbone": "xferbench.transfer.partial:frozen_backbone",
-    "lora": "xferbench.transfer.lora:lora",
-    "delta": "xferbench.transfer.delta:delta",
-    "multi-fidelity": "xferbench.transfer.fidelity:multi_fidelity",
-    "replay": "xferbench.transfer.replay:replay",
+TRAINABLES = {
+    "chgnet": "xferbench.models.chgnet.trainable:TrainableCHGNet",
+    "sevennet": "xferbench.models.sevennet:TrainableSevenNet",
 }
-"""Transfer methods of ``xferbench train``: name -> ``(setting, options) -> Student``, see ``transfer.method``."""
+"""Architectures that ``xferbench train`` can train: name -> a subclass of ``models.trainable.Trainable``."""
+
+
+DEFAULT_MODEL = "chgnet:0.3.0"
+"""What training starts from if it is not told otherwise: the network of the seed paper."""
+
+STRATEGIES = {
+    "scratch": "xferbench.transfer.strategies:scratch",
+    "zero-shot": "xferbench.transfer.strategies:zero_shot",
+    "finetune": "xferbench.transfer.strategies:finetune",
+    "head": "xferbench.transfer.strategies:head",
+    "last-blocks": "xferbench.transfer.strategies:last_blocks",
+    "lora": "xferbench.transfer.strategies:lora",
+    "delta": "xferbench.transfer.strategies:delta",
+    "multi-fidelity": "xferbench.transfer.strategies:multi_fidelity",
+    "replay": "xferbench.transfer.strategies:replay",
+    "ewc": "xferbench.transfer.strategies:ewc",
+}
+"""Strategies of ``xferbench train``: name -> ``(start, options) -> Transfer``, see ``transfer.strategies``."""
 
 
 def builtin_models() -> list[str]:

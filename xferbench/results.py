@@ -13,14 +13,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from xferbench.errors import FormatError, ModelError
-from xferbench.records import Functional  # noqa: TC001 - the schema is read from the annotations at run time
+from xferbench.functionals import Functional
 from xferbench.schema import parse
 from xferbench.storage import read_json, to_json, write_text
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-SCHEMA = 1
+UNDECIDED = "undecided"
+"""The verdict where the intervals allow either side."""
+
+SCHEMA = 2
 """Version of the file format; another one is not read."""
 
 
@@ -35,7 +38,6 @@ class ModelFacts:
         functional: What the model says it reproduces.
         references: Declared elemental references, symbol -> eV/atom; none if the model declares none.
         energy_corrections: Which empirical corrections the card says its training energies hold, if it says so.
-        card_sha256: Of the model card, if there is one.
         source_sha256: Of the user's file the model came from, if it came from one.
 
     Raises:
@@ -48,7 +50,6 @@ class ModelFacts:
     functional: Functional
     references: Mapping[str, float] | None = None
     energy_corrections: Literal["none", "MP2020"] | None = None
-    card_sha256: str | None = None
     source_sha256: str | None = None
 
     def __post_init__(self) -> None:
@@ -71,21 +72,27 @@ class Environment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskEntry:
-    """The question: ``key`` is ``id@version``, ``sha256`` that of the task file."""
+    """The question: ``key`` is ``id@version``, ``digest`` that of what can move a number, see ``Task.digest``."""
 
     id: str
     version: int
     key: str
-    sha256: str
+    digest: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetEntry:
-    """The data: ``fingerprint`` covers every structure, label and split."""
+    """The data.
+
+    Attributes:
+        fingerprint: Of every structure, label and split, as the manifest states it.
+        labels: ``sha256:…`` of the test and calibration labels, computed from those that were scored.
+    """
 
     name: str
     version: str
     fingerprint: str
+    labels: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +104,6 @@ class ModelEntry:
     kind: Literal["model", "floor"]
     functional: Functional
     declared_match: bool
-    card_sha256: str | None
     source_sha256: str | None
 
 
@@ -172,6 +178,7 @@ class MetricEntry:
     """One metric of the task.
 
     Attributes:
+        version: Of the metric; values of two versions are not compared.
         key: ``name/reference``, or the name where there is no reference.
         value: In ``unit``; none if nothing could be measured.
         ci_low: Lower end of the bootstrap interval; none if there are fewer than two materials.
@@ -184,6 +191,7 @@ class MetricEntry:
     """
 
     name: str
+    version: int
     reference: Literal["raw", "referenced", "aligned"] | None
     key: str
     unit: str
@@ -217,7 +225,7 @@ class IdentityEntry:
     """Whose labels one quantity follows; ``docs/identity.md`` derives what the numbers mean.
 
     Attributes:
-        value: λ: 0 follows the GGA, 1 follows r2SCAN; none if the data cannot tell, or there are none.
+        value: λ: 0 follows the source functional, 1 the target; none if the data cannot tell, or there are none.
         ci_low: Lower end of the bootstrap interval.
         ci_high: Upper end.
         softening: Slope of the predictions against the labels, which λ is corrected for.
@@ -236,7 +244,7 @@ class IdentityEntry:
     uncorrected: float | None
     n_frames: int
     n_materials: int
-    verdict: Literal["GGA", "r2SCAN", "undecided"]
+    verdict: str
     reason: str | None
 
 
@@ -249,7 +257,7 @@ class Identity:
         declared_loses: The verdict is the other family than the model declares.
     """
 
-    verdict: Literal["GGA", "r2SCAN", "undecided"]
+    verdict: str
     declared_loses: bool
     entries: tuple[IdentityEntry, ...]
 
@@ -403,7 +411,7 @@ def from_json(data: object, where: object) -> Result:
     schema = data.get("schema") if isinstance(data, Mapping) else None
     if schema != SCHEMA:
         raise FormatError(
-            f"{where}: a result of schema {SCHEMA} is wanted, not {schema!r}; score the predictions again with this version"
+            f"{where}: a result of schema {SCHEMA} is wanted, not {schema!r}; bring the board up to date with `xferbench rescore`"
         )
     result = parse(Result, data, where)
     problems = list(_problems(result)) + [f"{path} is not a finite number" for path in _not_finite(data, "")]
@@ -447,12 +455,19 @@ def _problems(result: Result) -> Iterator[str]:
         yield from _metric_problems(entry)
     if result.overlap is not None and bool(clean) == (result.overlap.reason is not None):
         yield "overlap has neither clean scores nor a reason, or both"
-    for item in result.identity.entries:
-        if (item.ci_low is None) != (item.ci_high is None) or (item.reason is None) != (item.ci_low is not None):
-            yield f"identity by {item.quantity} lacks its interval without a reason"
+    yield from _identity_problems(result.identity)
     for name, points in result.parity.items():
         if any(len(point) != 2 for point in points):
             yield f"parity.{name} holds points that are not [label, prediction]"
+
+
+def _identity_problems(identity: Identity) -> Iterator[str]:
+    for verdict in (identity.verdict, *(entry.verdict for entry in identity.entries)):
+        if verdict != UNDECIDED and None in map(Functional.get, verdict.split("/")):
+            yield f"identity verdict {verdict!r} is neither a functional nor {UNDECIDED}"
+    for item in identity.entries:
+        if (item.ci_low is None) != (item.ci_high is None) or (item.reason is None) != (item.ci_low is not None):
+            yield f"identity by {item.quantity} lacks its interval without a reason"
 
 
 def _count_problems(counts: Counts, coverage: float) -> Iterator[str]:

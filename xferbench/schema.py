@@ -1,7 +1,7 @@
 """Read a dataclass from TOML or JSON strictly: unknown keys, missing keys and wrong types are errors, all told at once.
 
 The dataclass is the schema: its annotations name the types, a default makes a key optional. Understood are ``str``,
-``int``, ``float``, ``bool``, enumerations, ``Literal``, ``X | None``, ``tuple[X, ...]``, ``Mapping[str, X]`` (or with
+``int``, ``float``, ``bool``, enumerations, texts that are read by a class of their own (``Functional``), ``Literal``, ``X | None``, ``tuple[X, ...]``, ``Mapping[str, X]`` (or with
 an enumeration for keys), ``Any`` and nested dataclasses. An integer is accepted where a float is wanted; nothing else is converted.
 """
 
@@ -10,13 +10,14 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import enum
+import functools
 import tomllib
 import types
 import typing
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union
 
-from xferbench.errors import FormatError
+from xferbench.errors import FormatError, UnknownNameError
 from xferbench.storage import read_bytes
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def _dataclass(cls: type, data: object, at: str, problems: list[str]) -> object:
     if not isinstance(data, Mapping):
         problems.append(f"{at.rstrip('.') or 'the file'} must be a table, not {_name(data)}")
         return None
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}
     before = len(problems)
     for key in data:
@@ -74,6 +75,10 @@ def _dataclass(cls: type, data: object, at: str, problems: list[str]) -> object:
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             problems.append(f"missing key {at}{name}")
     return cls(**values) if len(problems) == before else None
+
+
+_hints = functools.cache(typing.get_type_hints)
+"""Types of a schema's fields; a board parses the same few thousands of times."""
 
 
 def _value(kind: Any, value: Any, at: str, problems: list[str]) -> Any:  # noqa: ANN401 - a schema walks over any type
@@ -105,6 +110,11 @@ def _scalar(kind: Any, value: Any, at: str, problems: list[str]) -> Any:  # noqa
         if value in {item.value for item in kind}:
             return kind(value)
         problems.append(f"{at} must be one of {', '.join(str(item.value) for item in kind)}, not {value!r}")
+    elif isinstance(kind, type) and issubclass(kind, str) and kind is not str and isinstance(value, str):
+        try:
+            return kind(value)
+        except UnknownNameError as error:
+            problems.append(f"{at}: {error}")
     elif kind is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     elif isinstance(kind, type) and isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
@@ -129,3 +139,26 @@ def _kind_name(kind: Any) -> str:  # noqa: ANN401 - see _value
         Mapping: "a table",
     }
     return names.get(typing.get_origin(kind) or kind, str(kind))
+
+
+def json_schema(cls: type) -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of what ``parse`` accepts for a dataclass: unknown keys are errors there, too.
+
+    Args:
+        cls: A dataclass.
+    """
+    import msgspec
+
+    made: dict[str, Any] = msgspec.json.schema(cls, schema_hook=_custom_schema)
+    for definition in made.get("$defs", {}).values():
+        if "properties" in definition:
+            definition["additionalProperties"] = False
+            definition.pop("description", None)  # of the class, which is for who reads the code
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
+
+
+def _custom_schema(kind: type) -> dict[str, Any]:
+    """Text that means something, such as the name of a functional."""
+    if issubclass(kind, str):
+        return {"type": "string"}
+    raise NotImplementedError(f"no JSON Schema for {kind}")

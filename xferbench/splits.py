@@ -57,6 +57,30 @@ def assign(material_ids: Iterable[str], rule: SplitRule, groups: Groups | None =
     return {material_id: split(material_id) for material_id in sorted(set(material_ids))}
 
 
+SMALL = 300
+"""Materials up to which chance may well leave a split of a tenth without any."""
+
+SALTS = 200
+"""Salts that are tried."""
+
+
+def filled(material_ids: Iterable[str], rule: SplitRule) -> SplitRule | None:
+    """A rule that leaves no split without materials, where the given one left train or test so.
+
+    Args:
+        material_ids: All there are.
+        rule: The one that did not; only its salt is changed, to the first of ``salt+1``, ``salt+2``, … that does.
+
+    Returns:
+        Nothing if there are too few materials, or so many that an empty split is no matter of chance, or where groups are dealt.
+    """
+    materials = set(material_ids)
+    if not len(SPLITS) <= len(materials) <= SMALL or rule.by != "material" or rule.held_out or 0 in rule.fractions:
+        return None
+    tried = (replace(rule, salt=f"{rule.salt}+{number}") for number in range(1, SALTS + 1))
+    return next((other for other in tried if set(assign(materials, other).values()) == set(SPLITS)), None)
+
+
 def regroup(rule: SplitRule, by: Grouping, held_out: Iterable[str]) -> tuple[SplitRule, str]:
     """A rule that deals other groups, and the mark it leaves on the version of a data set.
 

@@ -6,23 +6,28 @@ Everything the suite writes goes through here, so a run killed at any moment lea
 from __future__ import annotations
 
 import errno
-import fcntl
+import getpass
 import hashlib
 import json
 import math
 import os
 import secrets
 import shutil
+import tempfile
+import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
 from xferbench.errors import IntegrityError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
 TEMPORARY = ".xferbench-tmp-"
+YOUNG = 2.0
+"""Seconds that a temporary file may be without a lock: it is opened first and locked then."""
+
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -68,21 +73,47 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_chunks(path: Path, chunks: Iterable[bytes]) -> None:
     """``write_bytes`` of content that is made as it is written and need not fit in memory.
 
+    Temporary files that killed runs left beside ``path`` are removed.
+
     Raises:
         StorageError: The disk refuses.
     """
     temporary = path.with_name(f"{TEMPORARY}{path.name}-{secrets.token_hex(8)}")
     with disk_errors("write", path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path.parent)
         try:
             with temporary.open("xb") as stream:
+                _hold(stream)  # until it is closed: this one is not left over
                 stream.writelines(chunks)
                 stream.flush()
                 os.fsync(stream.fileno())
-            temporary.replace(path)
+                temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+
+
+def _sweep(directory: Path) -> None:
+    """Remove temporary files that nobody is writing any more: the system takes back the lock of whoever is gone."""
+    for leftover in directory.glob(f"{TEMPORARY}*-{'[0-9a-f]' * 16}"):
+        with suppress(OSError), leftover.open("rb") as stream:
+            _hold(stream)
+            if time.time() - leftover.stat().st_mtime > YOUNG:
+                leftover.unlink()
+
+
+def _hold(stream: IO[bytes]) -> None:
+    """Lock an open file until it is closed, where the system can.
+
+    Raises:
+        OSError: Another process holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows, where a file that is being written cannot be removed anyway
+        return
+    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -112,13 +143,34 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - JSON is what it is; callers 
         StorageError: It cannot be read.
         IntegrityError: It is not JSON: truncated or altered; or an object has a name twice, and which counts is anybody's guess.
     """
+    with disk_errors("read", path):
+        size = path.stat().st_size
+    if size > JSON_BYTES:
+        raise IntegrityError(f"{path} has {size} bytes, and no file of this kind more than {JSON_BYTES}; make it again")
     data = read_bytes(path)
     try:
-        return json.loads(data, object_pairs_hook=_object)
+        value = json.loads(data, object_pairs_hook=_object)
+        _check_depth(value)
     except (ValueError, RecursionError) as error:  # the second: brackets nested by the thousand
         raise IntegrityError(
             f"{path} is not valid JSON ({error}); it is truncated or was altered: mend it or make it again"
         ) from error
+    return value
+
+
+JSON_BYTES = 1 << 28
+"""Of a file of JSON that is read whole."""
+
+JSON_DEPTH = 40
+"""Brackets within brackets: more is no file of this package, and breaks whoever walks through it."""
+
+
+def _check_depth(value: object, depth: int = 0) -> None:
+    if depth > JSON_DEPTH:
+        raise ValueError(f"brackets nested deeper than {JSON_DEPTH}")
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            _check_depth(item, depth + 1)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -145,25 +197,64 @@ def sha256(path: Path) -> str:
         return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
 
 
+def cache_directory(cache_dir: Path | None = None) -> Path:
+    """The argument, else ``XFERBENCH_CACHE``, else ``xferbench`` in ``XDG_CACHE_HOME`` or ``~/.cache``."""
+    if cache_dir is not None:
+        return cache_dir
+    own, shared = os.environ.get("XFERBENCH_CACHE"), os.environ.get("XDG_CACHE_HOME")
+    if own:
+        return Path(own)
+    return (Path(shared) if shared else Path.home() / ".cache") / "xferbench"
+
+
+def aside(kind: str, path: Path, ending: str = "") -> Path:
+    """Where something that belongs to a path and not into its folder is kept: in the cache, else among temporary files.
+
+    Args:
+        kind: ``locks`` or ``logs``.
+        path: What it belongs to.
+        ending: Of its name.
+    """
+    whole = path.absolute() if not path.parent.exists() else path.parent.resolve() / path.name
+    name = f"{whole.name[:60]}-{hashlib.sha256(str(whole).encode()).hexdigest()[:16]}{ending}"
+    for place in (cache_directory(), Path(tempfile.gettempdir()) / f"xferbench-{getpass.getuser()}"):
+        with suppress(OSError):
+            (place / kind).mkdir(parents=True, exist_ok=True)
+            if os.access(place / kind, os.W_OK):
+                return place / kind / name
+    return path.with_name(f".{path.name}{ending or '.lock'}")
+
+
 @contextmanager
-def lock(path: Path) -> Iterator[None]:
-    """Hold ``<path>.lock`` for the block. The system frees it when the process ends, however it ends.
+def lock(path: Path, *, wait: float = 0.0) -> Iterator[None]:
+    """Hold the lock of a path for the block. The system frees it when the process ends, however it ends.
+
+    The lock is a file in the cache, called by a hash of the path: nothing is left beside what people commit.
+
+    Args:
+        path: What is to be written by nobody else meanwhile.
+        wait: Seconds to wait for another process to let it go.
 
     Raises:
         StorageError: Another process holds it, or the lock file cannot be made.
     """
-    name = path.with_name(f".{path.name}.lock")
+    import filelock
+
+    name = aside("locks", path)
     with disk_errors("lock", path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        stream = name.open("a+")
-    with stream:
+        name.parent.mkdir(parents=True, exist_ok=True)
+        held = filelock.FileLock(name, timeout=wait)
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            held.acquire()
+        except filelock.Timeout as error:
             raise StorageError(
                 f"{path} is being written by another run; wait for it or choose another output"
             ) from error
+    try:
         yield
+    finally:
+        held.release()
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from xferbench.errors import FormatError, IntegrityError
-from xferbench.records import Frame, Functional, Prediction, Predictions
+from xferbench.errors import FormatError, IntegrityError, UnknownNameError
+from xferbench.functionals import Functional
+from xferbench.labels import Calculations, PredictionTable, Ragged, Values
+from xferbench.records import PROPERTIES, Frame, Predictions
 from xferbench.storage import disk_errors, write_bytes
 
 if TYPE_CHECKING:
@@ -170,7 +173,7 @@ def table_frames(table: pa.Table, *, first: int = 0) -> list[Frame]:
     for i in range(table.num_rows):
         try:
             functional, facts = Functional(functionals[i]), json.loads(provenance[i])
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, UnknownNameError) as error:
             raise _no_frame(first + i, scalars["frame_id"][i], repr(error)) from error
         labels: dict[str, Any] = {name: values[i] for name, values in arrays.items()}
         frames.append(
@@ -184,6 +187,51 @@ def table_frames(table: pa.Table, *, first: int = 0) -> list[Frame]:
             )
         )
     return frames
+
+
+def calculations(table: pa.Table) -> Calculations:
+    """The labels of frames as arrays, without looking at single ones.
+
+    Args:
+        table: ``FRAME_SCHEMA``, further columns aside.
+
+    Raises:
+        FormatError: A number within an array is missing.
+    """
+    columns = {name: table[name].combine_chunks() for name in ("frame_id", "functional", "numbers", *PROPERTIES)}
+    _check_nulls(columns, 0)
+    return Calculations(
+        frame_id=columns["frame_id"].to_numpy(zero_copy_only=False),
+        functional=columns["functional"].to_numpy(zero_copy_only=False),
+        numbers=ragged(columns["numbers"]),
+        values=Values(
+            energy=np.array(columns["energy"].to_numpy(zero_copy_only=False), dtype=np.float64),
+            forces=ragged(columns["forces"], 3),
+            stress=ragged(columns["stress"], 9),
+            magmoms=ragged(columns["magmoms"]),
+        ),
+    )
+
+
+def ragged(column: pa.Array, width: int | None = None) -> Ragged:
+    """A list column, however nested, as rows of ``width`` numbers, or as single ones."""
+    present = column.is_valid().to_numpy(zero_copy_only=False)
+    lengths, inner = list_lengths(column), column.flatten()
+    size = 1
+    while pa.types.is_nested(inner.type):
+        if len(inner):
+            nested = list_lengths(inner)
+            size *= int(nested[0]) if pa.types.is_fixed_size_list(inner.type) or (nested == nested[0]).all() else 0
+        inner = inner.flatten()
+    values = inner.to_numpy(zero_copy_only=False)
+    if len(values) != lengths.sum() * size or (width is not None and lengths.size and (lengths * size % width).any()):
+        raise ValueError("lists of uneven length")
+    rows = lengths * size // (width or 1)
+    return Ragged(
+        values=values if width is None else values.reshape(-1, width),
+        offsets=np.concatenate([[0], np.cumsum(rows)]),
+        present=np.asarray(present, dtype=bool),
+    )
 
 
 def take(table: pa.Table, rows: Sequence[int] | NDArray[np.int64]) -> pa.Table:
@@ -210,6 +258,8 @@ def _check_nulls(columns: Mapping[str, pa.Array], first: int) -> None:
         FormatError: Something is; the first row of it is named.
     """
     for field in FRAME_SCHEMA:
+        if field.name not in columns:
+            continue
         column = columns[field.name]
         if not field.nullable and column.null_count:
             row = column.is_null().to_pylist().index(True)
@@ -319,24 +369,120 @@ def flat_values(column: pa.Array) -> NDArray[Any]:
 
 
 def predictions_table(predictions: Predictions) -> pa.Table:
-    """Predictions sorted by id, their settings in the schema's metadata under ``xferbench``."""
-    rows = [
-        {"frame_id": record.frame_id, **_label_row(record), "error": record.error}
-        for record in sorted(predictions.records, key=lambda item: item.frame_id)
-    ]
-    settings = json.dumps(dict(predictions.settings), sort_keys=True).encode()
-    return pa.Table.from_pylist(rows, schema=PREDICTION_SCHEMA.with_metadata({SETTINGS_KEY: settings}))
+    """Predictions sorted by id, their settings in the schema's metadata under ``xferbench``.
+
+    Raises:
+        FormatError: An array of a prediction has a shape that no prediction may have; the first such frame is named.
+    """
+    table = PredictionTable.of(predictions.records)
+    if table.odd:
+        name, found = next(iter(table.odd.items()))
+        raise FormatError(f"the prediction of {next(iter(found))} has {name} of shape {next(iter(found.values()))}")
+    table = table.take(np.argsort(table.frame_id.astype(str), kind="stable"))
+    stress = table.matrices()
+    columns = {
+        "frame_id": pa.array(table.frame_id.tolist(), pa.string()),
+        "energy": pa.array(table.energy, mask=~table.has_energy),
+        "forces": _cut(_fixed(table.forces.values.ravel()), table.forces.lengths, ~table.forces.present),
+        "stress": _cut(_fixed(stress.values.ravel()), 3 * stress.lengths, ~stress.present),
+        "magmoms": _cut(pa.array(table.magmoms.values), table.magmoms.lengths, ~table.magmoms.present),
+        "error": pa.array([text or None for text in table.error.tolist()], pa.string()),
+    }
+    return pa.table(
+        columns, schema=PREDICTION_SCHEMA.with_metadata({SETTINGS_KEY: settings_json(predictions.settings)})
+    )
+
+
+def flat_predictions_table(
+    ids: Sequence[str],
+    energy: NDArray[np.float64],
+    labels: Mapping[str, tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_]]],
+    errors: Mapping[int, str],
+    settings: Mapping[str, Any],
+) -> pa.Table:
+    """``predictions_table`` of arrays that lie one after the other.
+
+    Args:
+        ids: (rows,) of the frames, sorted.
+        energy: (rows,) eV; NaN where there is none.
+        labels: ``forces``, ``stress`` and ``magmoms``: values, how many of them (or vectors) each row has, and (rows,) whether it has none.
+        errors: Row -> why it failed.
+        settings: As in ``Predictions``.
+    """
+    columns = {
+        name: _cut(pa.array(values) if name == "magmoms" else _fixed(values.ravel()), lengths, missing)
+        for name, (values, lengths, missing) in labels.items()
+    }
+    columns["frame_id"] = pa.array(ids, pa.string())
+    columns["energy"] = pa.array(energy, mask=np.isnan(energy))
+    columns["error"] = pa.array([errors.get(row) for row in range(len(ids))], pa.string())
+    schema = PREDICTION_SCHEMA.with_metadata({SETTINGS_KEY: settings_json(settings)})
+    return pa.table([columns[name] for name in schema.names], schema=schema)
+
+
+def settings_json(settings: Mapping[str, Any]) -> bytes:
+    """Settings as they are kept in a table's metadata."""
+    return json.dumps(dict(settings), sort_keys=True).encode()
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The settings of a predictions file, without its rows; empty if another program wrote it.
+
+    Raises:
+        StorageError: The file cannot be read.
+        IntegrityError: It is not Parquet, or its settings are damaged.
+    """
+    metadata = next(iter(read_batches(path))).schema.metadata or {}
+    try:
+        settings = json.loads(metadata.get(SETTINGS_KEY, b"{}"))
+    except ValueError as error:
+        raise IntegrityError(f"{path}: its settings are damaged ({error}); make it again") from error
+    if not isinstance(settings, dict):
+        raise IntegrityError(f"{path}: its settings are damaged: no object; make it again")
+    return settings
 
 
 def table_predictions(table: pa.Table) -> Predictions:
-    """The inverse of ``predictions_table``. A table without settings, as another program writes it, has none."""
+    """The inverse of ``predictions_table``. A table without settings, as another program writes it, has none.
+
+    Raises:
+        FormatError: The settings are damaged.
+        ValueError: Lists within a prediction are of uneven length.
+    """
     metadata = table.schema.metadata or {}
-    settings = json.loads(metadata.get(SETTINGS_KEY, b"{}"))
-    names = set(table.column_names)
-    records = [
-        Prediction(frame_id=row["frame_id"], **_row_labels(row), error=row["error"] if "error" in names else None)
-        for row in table.to_pylist()
-    ]
+    try:
+        settings = json.loads(metadata.get(SETTINGS_KEY, b"{}"))
+    except (ValueError, RecursionError) as error:
+        raise FormatError(
+            f"the settings stored with the predictions are no JSON ({error}); make the file again"
+        ) from error
+    if not isinstance(settings, dict):
+        raise FormatError(
+            f"the settings stored with the predictions are {settings!r:.40}, not an object; make the file again"
+        )
+    n, names = table.num_rows, set(table.column_names)
+
+    def column(name: str, kind: pa.DataType) -> pa.Array:
+        return table[name].combine_chunks() if name in names else pa.nulls(n, kind)
+
+    def numbers(name: str, width: int | None) -> Ragged:
+        found = column(name, pa.list_(pa.float64()))
+        if pa.types.is_null(found.type):
+            found = pa.nulls(n, pa.list_(pa.float64()))
+        found = ragged(found, width)
+        return replace(found, values=np.asarray(found.values, dtype=np.float64))
+
+    energy = column("energy", pa.float64())
+    errors = column("error", pa.string())
+    records = PredictionTable(
+        frame_id=table["frame_id"].combine_chunks().cast(pa.string()).to_numpy(zero_copy_only=False),
+        energy=np.array(energy.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64),
+        has_energy=energy.is_valid().to_numpy(zero_copy_only=False),
+        forces=numbers("forces", 3),
+        stress=numbers("stress", None),
+        magmoms=numbers("magmoms", None),
+        error=errors.cast(pa.string()).to_numpy(zero_copy_only=False),
+    )
     return Predictions(records=records, settings=settings)
 
 
@@ -435,15 +581,6 @@ def _parquet_errors(path: Path) -> Iterator[None]:
             ) from error
 
 
-def _label_row(labels: Prediction) -> dict[str, Any]:
-    return {
-        "energy": labels.energy,
-        "forces": _list(labels.forces),
-        "stress": _list(labels.stress),
-        "magmoms": _list(labels.magmoms),
-    }
-
-
 def _row_labels(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "energy": row.get("energy"),
@@ -451,10 +588,6 @@ def _row_labels(row: Mapping[str, Any]) -> dict[str, Any]:
         "stress": _array(row.get("stress")),
         "magmoms": _array(row.get("magmoms")),
     }
-
-
-def _list(values: NDArray[np.float64] | None) -> list[Any] | None:
-    return None if values is None else values.tolist()
 
 
 def _array(values: list[Any] | None) -> NDArray[np.float64] | None:

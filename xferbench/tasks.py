@@ -6,27 +6,35 @@ comparable with every other result of the same ``id@version`` and with nothing e
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from xferbench.errors import FormatError, UnknownNameError
+from xferbench.functionals import Pair, Side  # noqa: TC001 - schema.parse reads the annotations
 from xferbench.hygiene import FLAGS
-from xferbench.metrics import METRICS
-from xferbench.records import PROPERTIES, Functional
-from xferbench.registry import SOURCES, SYNTHETIC, UNPAIRED, check_name
+from xferbench.measure import METRICS
+from xferbench.records import PROPERTIES
+from xferbench.registry import SOURCES, UNPAIRED, check_name
 from xferbench.schema import parse, read_toml
-from xferbench.storage import sha256
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Reference = Literal["none", "raw", "referenced", "aligned"]
 ID_PATTERN = re.compile(r"[a-z0-9]+(?:[.-][a-z0-9]+)*")
+CALIBRATION = 5_000
+"""Calibration frames of a task that names no number: enough for offsets that are surer than any test, and few to predict."""
+
 FINGERPRINT_PATTERN = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskMetric:
-    """One number the task reports. Unit and direction repeat ``METRICS`` so that the file explains itself; they are checked.
+    """One number that is measured.
 
     Attributes:
         name: A key of ``METRICS``.
@@ -34,8 +42,6 @@ class TaskMetric:
     """
 
     name: str
-    unit: str
-    better: Literal["lower", "higher", "one"]
     reference: Reference = "none"
 
     @property
@@ -80,11 +86,14 @@ class Task:
         version: Rises whenever a number could move.
         dataset: A key of ``SOURCES``.
         fingerprint: Of the data set, as its manifest states it.
-        functional: Whose labels are the truth.
+        functionals: Those that stand on each side of the data set, as its manifest states them.
+        side: Whose labels are the truth; also the configuration of the data set that holds the task's frames.
         split: The frames that are scored.
-        calibration: The frames that elemental offsets are fitted on; never the scored ones.
+        calibration: The split of the frames that elemental offsets are fitted on; never the scored ones.
+        calibration_frames: How many of them at most; ``dataset.labels.choose`` says which.
         properties: What a model is asked for.
         main: ``key`` of the metric that ranks.
+        exclude: ``key`` of metrics that are not measured. All others are, as far as they are about ``properties``.
         pairs: Which pairs are scored. Calibration frames are kept, as what is peculiar about a pair says nothing against
             the labels of one functional; only those with a Hubbard U go where ``hubbard_u`` is excluded.
     """
@@ -95,15 +104,17 @@ class Task:
     description: str
     dataset: str
     fingerprint: str
-    functional: Functional
+    functionals: Pair
+    side: Side
     split: Literal["train", "val", "test"]
     calibration: Literal["train", "val", "test"]
     properties: tuple[str, ...]
     main: str
-    metrics: tuple[TaskMetric, ...]
     bootstrap: Bootstrap
     citation: str
+    exclude: tuple[str, ...] = ()
     pairs: PairRule = field(default_factory=PairRule)
+    calibration_frames: int = CALIBRATION
 
     @property
     def key(self) -> str:
@@ -111,9 +122,35 @@ class Task:
         return f"{self.id}@{self.version}"
 
     @property
-    def family(self) -> Literal["gga", "r2scan"]:
-        """The configuration of the data set that holds the task's frames."""
-        return "gga" if self.functional.is_gga else "r2scan"
+    def metrics(self) -> tuple[TaskMetric, ...]:
+        """What is measured, in the order of ``METRICS``."""
+        found = (
+            TaskMetric(name=metric.name, reference=reference)
+            for metric in METRICS.values()
+            if metric.needs in self.properties and not (metric.of_gap and self.side == "source")
+            for reference in metric.references
+        )
+        return tuple(metric for metric in found if metric.key not in self.exclude)
+
+    @property
+    def digest(self) -> str:
+        """``sha256:…`` of what can move a number: not of title, description, citation, version, or the choice of metrics."""
+        meaning = {
+            "fingerprint": self.fingerprint,
+            "functionals": self.functionals.to_json(),
+            "side": self.side,
+            "split": self.split,
+            "calibration": [self.calibration, self.calibration_frames],
+            "properties": sorted(self.properties),
+            "exclude": sorted(self.pairs.exclude),
+            "bootstrap": asdict(self.bootstrap),
+        }
+        return f"sha256:{hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()}"
+
+    @property
+    def labels(self) -> str:
+        """The functional of the truth as pages write it: ``r²SCAN``."""
+        return self.functionals.prose(self.side)
 
 
 def tasks_directory() -> Path:
@@ -160,9 +197,55 @@ def read_task(path: Path) -> Task:
     return task
 
 
-def task_sha256(name: str, directory: Path | None = None) -> str:
-    """Hash of the task's file, for the result's record of what was asked."""
-    return sha256(Path(name) if name.endswith(".toml") else list_tasks(directory)[name.partition("@")[0]])
+def obvious(
+    task_id: str,
+    *,
+    dataset: str,
+    fingerprint: str,
+    version: str,
+    functionals: Pair,
+    properties: Sequence[str],
+    calibration: str,
+) -> str:
+    """The text of the task file that a prepared data set calls for: the labels of its target functional on its test split.
+
+    It asks for what ``mini-static`` asks for, as far as the data set has such labels.
+
+    Args:
+        task_id: Of the new task, and the stem of its file.
+        dataset: A key of ``SOURCES``.
+        fingerprint: Of the data set.
+        version: Of the data set, for the description.
+        functionals: Those that stand on each side; the labels of the target are the truth.
+        properties: Those of ``PROPERTIES`` that have labels.
+        calibration: The split that elemental offsets are fitted on.
+    """
+    pattern, target = load_task("mini-static"), functionals.name("target")
+    exclude = [key for key in pattern.exclude if METRICS[key.partition("/")[0]].needs in properties]
+    lines = [
+        f"id = {json.dumps(task_id)}",
+        "version = 1",
+        f'title = "Static {target} labels of {task_id}"',
+        f'description = "Made by xferbench for the data set {dataset} {version}; a table of its own, on no board but yours."',
+        f"dataset = {json.dumps(dataset)}",
+        f"fingerprint = {json.dumps(fingerprint)}",
+        f"functionals = {{ source = {json.dumps(functionals.to_json()['source'])}, target = {json.dumps(functionals.to_json()['target'])} }}",
+        'side = "target"',
+        'split = "test"',
+        f"calibration = {json.dumps(calibration)}",
+        f"properties = {json.dumps([name for name in pattern.properties if name in properties])}",
+        f"main = {json.dumps(pattern.main)}",
+        f"exclude = {json.dumps(exclude)}",
+        'citation = "none"',
+        "",
+        "[bootstrap]",
+        f"n = {pattern.bootstrap.n}",
+        f"seed = {pattern.bootstrap.seed}",
+        f"cluster = {json.dumps(pattern.bootstrap.cluster)}",
+        f"confidence = {pattern.bootstrap.confidence}",
+        "",
+    ]
+    return "\n".join(lines)
 
 
 def _problems(task: Task, path: Path) -> list[str]:
@@ -173,6 +256,8 @@ def _problems(task: Task, path: Path) -> list[str]:
     if task.version < 1:
         problems.append(f"version must be at least 1, not {task.version}")
     problems += _dataset_problems(task)
+    if task.calibration_frames < 20:
+        problems.append(f"calibration_frames must be at least 20, not {task.calibration_frames}")
     if task.calibration == task.split:
         problems.append(f"calibration must be another split than the scored one ({task.split}), never the test itself")
     unknown = [name for name in task.properties if name not in PROPERTIES]
@@ -180,13 +265,13 @@ def _problems(task: Task, path: Path) -> list[str]:
         problems.append(
             f"properties must include energy and come from {', '.join(PROPERTIES)}, not {list(task.properties)}"
         )
-    problems += [problem for metric in task.metrics for problem in _metric_problems(metric)]
     keys = [metric.key for metric in task.metrics]
-    if len(set(keys)) != len(keys):
-        problems.append("a metric is listed twice")
+    unknown = sorted({*task.exclude} - {metric.key for metric in replace(task, exclude=()).metrics})
+    if unknown:
+        problems.append(f"exclude names {', '.join(unknown)}, which the task has not; it has {', '.join(keys)}")
     if task.main not in keys:
         problems.append(f"main metric {task.main!r} is not among the metrics {', '.join(keys)}")
-    elif any(metric.key == task.main and metric.better == "one" for metric in task.metrics):
+    elif METRICS[task.main.partition("/")[0]].better == "one":
         problems.append(f"main metric {task.main!r} is best at 1, which orders no table; choose an error")
     problems += [
         f"pairs.exclude has the unknown flag {flag!r}; known: {', '.join(FLAGS)}"
@@ -201,25 +286,9 @@ def _dataset_problems(task: Task) -> list[str]:
     if task.dataset not in SOURCES:
         problems.append(f"unknown dataset {task.dataset!r}; known: {', '.join(SOURCES)}")
     if task.dataset in UNPAIRED:
-        problems.append(f"{task.dataset} has r2SCAN frames for training and no pairs; choose another dataset")
-    if task.dataset in SYNTHETIC:
-        problems.append(f"labels of {task.dataset} are a model's, no model is ranked on them; choose another dataset")
+        problems.append(f"{task.dataset} has frames for training and no pairs; choose another dataset")
     if not FINGERPRINT_PATTERN.fullmatch(task.fingerprint):
         problems.append("fingerprint must be 'sha256:' and 64 hexadecimal digits")
-    return problems
-
-
-def _metric_problems(metric: TaskMetric) -> list[str]:
-    known = METRICS.get(metric.name)
-    if known is None:
-        return [f"unknown metric {metric.name!r}; known: {', '.join(METRICS)}"]
-    problems = []
-    if metric.unit != known.unit:
-        problems.append(f"{metric.name} has the unit {known.unit!r}, not {metric.unit!r}")
-    if metric.better != known.better:
-        problems.append(f"{metric.name} is better when {known.better}, not {metric.better}")
-    if metric.reference not in known.references:
-        problems.append(f"{metric.name} takes the reference {' or '.join(known.references)}, not {metric.reference!r}")
     return problems
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from xferbench.analysis import Analysis, Settings, analyze
 from xferbench.analysis.columns import Columns, collect
-from xferbench.records import Frame, Functional, Geometry, Pair
+from xferbench.functionals import Functional, Pair
+from xferbench.records import Frame, FramePair, Geometry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 def make_frame(functional: Functional, name: str, material: str, numbers: list[int], **labels: Any) -> Frame:
     """A frame in a cubic cell; labels as given."""
     return Frame(
-        frame_id=f"{name}-{functional.value}",
+        frame_id=f"{name}-{functional}",
         pair_id=name,
         material_id=material,
         functional=functional,
@@ -34,19 +35,19 @@ def make_frame(functional: Functional, name: str, material: str, numbers: list[i
 
 
 @pytest.fixture(scope="session")
-def make_pair() -> Callable[..., Pair]:
+def make_pair() -> Callable[..., FramePair]:
     """``make_pair("a", [3, 17], -1.0, -2.0)`` -> a pair with these energies per atom, in eV."""
 
     def make(
         name: str,
         numbers: list[int],
-        gga: float | None,
-        r2scan: float | None,
+        source: float | None,
+        target: float | None,
         *,
         material: str | None = None,
-        functional: Functional = Functional.PBE,
+        functional: Functional = Functional("PBE"),
         **labels: tuple[Any, Any],
-    ) -> Pair:
+    ) -> FramePair:
         sides = [
             make_frame(
                 which,
@@ -59,15 +60,15 @@ def make_pair() -> Callable[..., Pair]:
                     for key, values in labels.items()
                 },
             )
-            for i, (which, energy) in enumerate([(functional, gga), (Functional.R2SCAN, r2scan)])
+            for i, (which, energy) in enumerate([(functional, source), (Functional("r2SCAN"), target)])
         ]
-        return Pair(gga=sides[0], r2scan=sides[1], geometry=Geometry.SAME_GEOMETRY)
+        return FramePair(source=sides[0], target=sides[1], geometry=Geometry.SAME_GEOMETRY)
 
     return make
 
 
 @pytest.fixture(scope="session")
-def columns_of() -> Callable[[list[Pair]], Columns]:
+def columns_of() -> Callable[[list[FramePair]], Columns]:
     """``columns_of(pairs)`` -> their columns, all materials in train."""
     return lambda pairs: collect(pairs, {pair.material_id: "train" for pair in pairs})
 
@@ -90,18 +91,19 @@ def found(synthetic_dataset: Dataset) -> Analysis:
 def hostile(found: Analysis) -> Analysis:
     """The same analysis with names that are markup."""
     bad = "<script>alert(1)</script>"
-    return replace(found, source=replace(found.source, name=bad, title=bad, material=bad, version=bad))
+    return replace(found, dataset=replace(found.dataset, name=bad, title=bad, material=bad, version=bad))
 
 
 @pytest.fixture(scope="session")
 def analysis_of() -> Callable[..., Analysis]:
     """``analysis_of(pairs, {"a": "test"})`` -> their analysis; materials that are not named are in train."""
 
-    def make(pairs: list[Pair], splits: dict[str, str] | None = None, **settings: Any) -> Analysis:
+    def make(pairs: list[FramePair], splits: dict[str, str] | None = None, **settings: Any) -> Analysis:
         data = SimpleNamespace(
             name="handmade",
             version="1",
             fingerprint="0" * 8,
+            functionals=Pair(source=(Functional("PBE"), Functional("PBE+U")), target=(Functional("r2SCAN"),)),
             manifest={"title": "Handmade", "geometry": "same_geometry", "split_rule": {"group": "formula"}},
             splits={pair.material_id: "train" for pair in pairs} | (splits or {}),
             iter_pairs=lambda: iter(pairs),
@@ -112,7 +114,7 @@ def analysis_of() -> Callable[..., Analysis]:
 
 
 @pytest.fixture(scope="session")
-def odd(make_pair: Callable[..., Pair], analysis_of: Callable[..., Analysis]) -> dict[str, Analysis]:
+def odd(make_pair: Callable[..., FramePair], analysis_of: Callable[..., Analysis]) -> dict[str, Analysis]:
     """Analyses of data that have almost nothing."""
     force = ([[0.3, 0, 0], [0, 0, 0]], [[0.6, 0, 0], [0, 0, 0]])
     sodium = [make_pair(str(i), [11], -1 - i / 8, -2 - i / 4) for i in range(12)]

@@ -12,18 +12,19 @@ from hypothesis import strategies as st
 from xferbench.analysis.columns import QUANTITIES, collect, reduced_formula
 from xferbench.analysis.labels import TERMS
 from xferbench.errors import DataError
-from xferbench.records import Functional, Geometry
+from xferbench.functionals import Functional
+from xferbench.records import Geometry
 
 
 def test_energies_are_per_atom_and_the_gap_is_r2scan_minus_gga(make_pair, columns_of):
     columns = columns_of([make_pair("a", [11, 17], -3.0, -4.5), make_pair("b", [11], -1.0, -1.25)])
-    np.testing.assert_allclose(columns.gga, [-3.0, -1.0])
-    np.testing.assert_allclose(columns.r2scan, [-4.5, -1.25])
+    np.testing.assert_allclose(columns.source, [-3.0, -1.0])
+    np.testing.assert_allclose(columns.target, [-4.5, -1.25])
     np.testing.assert_allclose(columns.gap, [-1.5, -0.25])
 
 
 def test_names_and_compositions_stand_beside_them(make_pair):
-    pairs = [make_pair("a", [17, 11, 11, 17], -3.0, -4.5, material="salt", functional=Functional.PBE_U)]
+    pairs = [make_pair("a", [17, 11, 11, 17], -3.0, -4.5, material="salt", functional=Functional("PBE+U"))]
     columns = collect(pairs, {"salt": "val"})
     assert (columns.pair_ids, columns.material_ids, columns.splits) == (["a"], ["salt"], ["val"])
     assert (columns.functionals, columns.formulas) == (["PBE+U"], ["Cl1Na1"])
@@ -62,14 +63,14 @@ def test_energies_alone_compare_energies_alone(make_pair, columns_of):
 
 def test_corrections_are_noticed_not_applied(make_pair, columns_of):
     pair = make_pair("a", [11], -1.0, -2.0)
-    columns = columns_of([pair, replace(pair, gga=replace(pair.gga, correction=-0.6))])
+    columns = columns_of([pair, replace(pair, source=replace(pair.source, correction=-0.6))])
     assert columns.corrected.tolist() == [False, True]
-    np.testing.assert_allclose(columns.gga, [-1.0, -1.0])
+    np.testing.assert_allclose(columns.source, [-1.0, -1.0])
 
 
 def test_a_correction_inside_an_energy_is_noticed(make_pair, columns_of):
     pair = make_pair("a", [11], -1.0, -2.0)
-    inside = replace(pair, gga=replace(pair.gga, provenance={"corrected": True}))
+    inside = replace(pair, source=replace(pair.source, provenance={"corrected": True}))
     columns = columns_of([pair, inside])
     assert columns.corrected_inside.tolist() == [False, True]
     assert columns.corrected.tolist() == [False, False]
@@ -131,13 +132,13 @@ def test_two_geometries_are_the_reason_even_where_labels_are_missing_too(make_pa
 
 
 def test_reasons_name_the_family_that_lacks_the_label(make_pair, columns_of):
-    pairs = [make_pair("a", [11], None, -1.0, functional=Functional.PBE_U), make_pair("b", [11], None, -1.0)]
+    pairs = [make_pair("a", [11], None, -1.0, functional=Functional("PBE+U")), make_pair("b", [11], None, -1.0)]
     assert list(columns_of(pairs).missing("energy").items()) == [("no label from PBE", 1), ("no label from PBE+U", 1)]
 
 
 def test_a_correction_of_the_r2scan_side_is_noticed_too(make_pair, columns_of):
     pair = make_pair("a", [11], -1.0, -2.0)
-    columns = columns_of([replace(pair, r2scan=replace(pair.r2scan, correction=0.0))])
+    columns = columns_of([replace(pair, target=replace(pair.target, correction=0.0))])
     assert columns.corrected.tolist() == [True]
     assert columns.gap.tolist() == [-1.0]
 
@@ -150,4 +151,6 @@ def test_pairs_may_come_from_a_generator_and_keep_their_order(make_pair):
 
 def test_rows_of_sums_are_those_of_each_pair_alone(make_pairs, springs):
     for i, pair in enumerate(make_pairs()):
-        np.testing.assert_array_equal(springs.sums["forces"][i], TERMS["forces"](pair.gga.forces, pair.r2scan.forces))
+        np.testing.assert_array_equal(
+            springs.sums["forces"][i], TERMS["forces"](pair.source.forces, pair.target.forces)
+        )

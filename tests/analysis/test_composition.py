@@ -28,22 +28,22 @@ def by_name(columns):
 
 
 def test_deviations_are_from_the_mean_of_the_composition(columns):
-    gga, r2scan, used = deviations(columns)
+    source, target, used = deviations(columns)
     assert used.tolist() == [True] * 5 + [False]
-    np.testing.assert_allclose(gga[:5], [-0.2, -0.1, 0.3, 0.1, -0.1])
+    np.testing.assert_allclose(source[:5], [-0.2, -0.1, 0.3, 0.1, -0.1])
     np.testing.assert_allclose(
-        r2scan[:5], np.array([-7.0, -6.8, -6.5, -5.0, -4.9]) - np.repeat([-6.7666666667, -4.95], [3, 2])
+        target[:5], np.array([-7.0, -6.8, -6.5, -5.0, -4.9]) - np.repeat([-6.7666666667, -4.95], [3, 2])
     )
 
 
 def test_statistics_are_those_of_the_deviations(columns):
-    gga, r2scan, used = deviations(columns)
+    source, target, used = deviations(columns)
     got = by_name(columns)
-    assert got["pearson"].value == pytest.approx(stats.pearsonr(gga[used], r2scan[used]).statistic)
-    ranked = [np.round(side[used], 9) for side in (gga, r2scan)]  # two deviations of -0.1 tie but for rounding
+    assert got["pearson"].value == pytest.approx(stats.pearsonr(source[used], target[used]).statistic)
+    ranked = [np.round(side[used], 9) for side in (source, target)]  # two deviations of -0.1 tie but for rounding
     assert got["spearman"].value == pytest.approx(stats.spearmanr(*ranked).statistic)
-    assert got["slope"].value == pytest.approx(stats.linregress(gga[used], r2scan[used]).slope)
-    assert got["mae"].value == pytest.approx(np.abs(r2scan - gga)[used].mean())
+    assert got["slope"].value == pytest.approx(stats.linregress(source[used], target[used]).slope)
+    assert got["mae"].value == pytest.approx(np.abs(target - source)[used].mean())
     assert (got["pearson"].n_pairs, got["pearson"].n_clusters) == (5, 2)
 
 
@@ -55,9 +55,9 @@ def test_any_elemental_reference_cancels(make_pair, columns_of, columns):
     shift = {11: -4.0, 17: 9.0}
     moved = columns_of(
         [
-            make_pair(name, numbers.tolist(), gga, r2scan + np.mean([shift[z] for z in numbers.tolist()]))
-            for name, numbers, gga, r2scan in zip(
-                columns.pair_ids, columns.numbers, columns.gga, columns.r2scan, strict=True
+            make_pair(name, numbers.tolist(), source, target + np.mean([shift[z] for z in numbers.tolist()]))
+            for name, numbers, source, target in zip(
+                columns.pair_ids, columns.numbers, columns.source, columns.target, strict=True
             )
         ]
     )
@@ -101,13 +101,13 @@ def test_a_missing_energy_leaves_its_companions_alone(make_pair, columns_of):
 
 
 def test_deviations_of_a_composition_add_up_to_nothing_and_others_are_nan(columns):
-    gga, r2scan, used = deviations(columns)
+    source, target, used = deviations(columns)
     for formula in ("Cl1Na1", "Cl1Na2"):
         rows = np.array(columns.formulas) == formula
-        assert gga[rows].sum() == pytest.approx(0, abs=1e-12)
-        assert r2scan[rows].sum() == pytest.approx(0, abs=1e-12)
-    assert np.isnan(gga[~used]).all()
-    assert np.isnan(r2scan[~used]).all()
+        assert source[rows].sum() == pytest.approx(0, abs=1e-12)
+        assert target[rows].sum() == pytest.approx(0, abs=1e-12)
+    assert np.isnan(source[~used]).all()
+    assert np.isnan(target[~used]).all()
 
 
 def test_the_slope_is_that_of_a_regression_with_one_constant_per_composition(columns):
@@ -115,14 +115,14 @@ def test_the_slope_is_that_of_a_regression_with_one_constant_per_composition(col
 
     rows = slice(0, 5)
     constants = np.array([[name == "Cl1Na1", name == "Cl1Na2"] for name in columns.formulas[rows]], dtype=float)
-    features = np.column_stack([columns.gga[rows], constants])
-    oracle = LinearRegression(fit_intercept=False).fit(features, columns.r2scan[rows]).coef_[0]
+    features = np.column_stack([columns.source[rows], constants])
+    oracle = LinearRegression(fit_intercept=False).fit(features, columns.target[rows]).coef_[0]
     assert by_name(columns)["slope"].value == pytest.approx(oracle)
 
 
 def test_a_mirrored_functional_reverses_every_order_and_every_correlation(make_pair, columns_of, columns):
-    rows = zip(columns.pair_ids, columns.numbers, columns.gga, columns.r2scan, strict=True)
-    mirrored = columns_of([make_pair(name, z.tolist(), gga, -r2scan) for name, z, gga, r2scan in rows])
+    rows = zip(columns.pair_ids, columns.numbers, columns.source, columns.target, strict=True)
+    mirrored = columns_of([make_pair(name, z.tolist(), source, -target) for name, z, source, target in rows])
     before, after = by_name(columns), by_name(mirrored)
     for name in ("pearson", "spearman", "slope"):
         assert after[name].value == pytest.approx(-before[name].value), name
@@ -137,7 +137,7 @@ def test_structures_exactly_at_the_resolution_are_ordered_and_ties_are_not():
 
 def test_one_composition_has_values_and_no_intervals(make_pair, columns_of):
     rows = [("a", -3.0, -7.0), ("b", -2.0, -6.5), ("c", -2.5, -6.9)]
-    for item in by_name(columns_of([make_pair(name, [11], gga, r2scan) for name, gga, r2scan in rows])).values():
+    for item in by_name(columns_of([make_pair(name, [11], source, target) for name, source, target in rows])).values():
         assert item.value is not None
         assert item.n_clusters == 1
         assert item.ci_low is item.ci_high is None

@@ -16,7 +16,7 @@ def test_json_has_every_statistic(found):
     pearson = next(item for item in data["statistics"]["energy/raw"]["estimates"] if item["name"] == "pearson")
     assert pearson["value"] == pytest.approx(found.find("energy/raw", "pearson").value, abs=1e-9)
     assert [row["symbol"] for row in data["elements"]] == ["Li", "O", "Mg", "Cl"]
-    assert data["dataset"]["fingerprint"] == found.source.fingerprint
+    assert data["dataset"]["fingerprint"] == found.dataset.fingerprint
     assert data["counts"]["pairs"] == 42
 
 

@@ -27,7 +27,7 @@ def test_shifts_are_differences_of_references_with_counts(springs):
         holds = [element in numbers for numbers in springs.numbers]
         assert row.n_pairs == sum(holds)
         assert row.n_materials == len({name for name, has in zip(springs.material_ids, holds, strict=True) if has})
-        assert row.shift.value == pytest.approx(row.r2scan - row.gga)
+        assert row.shift.value == pytest.approx(row.target - row.source)
         assert row.shift.ci_low < row.shift.value < row.shift.ci_high
         assert row.tree is row.permutation is None
     # the synthetic offsets, but for what the springs add
@@ -41,13 +41,13 @@ def test_elements_of_one_ratio_are_open_and_say_so(make_pair, columns_of):
     )
     got = rows_of(columns)
     for symbol in ("Na", "Cl"):
-        assert got[symbol].gga is got[symbol].r2scan is got[symbol].shift.value is None
+        assert got[symbol].source is got[symbol].target is got[symbol].shift.value is None
         assert "combinations" in got[symbol].shift.reason
     assert got["Li"].shift.value == pytest.approx(-1)
 
 
 def test_an_element_of_one_material_has_no_interval(make_pair, columns_of):
-    columns = columns_of([make_pair(str(i), [11], -1, -2) for i in range(4)] + [make_pair("x", [3], -1, -4)])
+    columns = columns_of([make_pair(str(i), [11], -1, -2) for i in range(5)] + [make_pair("x", [3], -1, -4)])
     got = rows_of(columns)
     assert got["Li"].shift.value == pytest.approx(-3)
     assert got["Li"].shift.ci_low is None
@@ -70,12 +70,12 @@ def test_without_energies_there_are_no_elements(make_pair, columns_of):
 
 
 def test_the_shift_of_a_single_element_is_the_mean_gap(make_pair, columns_of):
-    gaps = [-1.0, -1.5, -4.0]
+    gaps = [-1.0, -1.5, -4.0, -2.0, -2.5]
     columns = columns_of([make_pair(str(i), [11] * (i + 1), -2.0, -2.0 + gap) for i, gap in enumerate(gaps)])
     row = rows_of(columns)["Na"]
     assert row.shift.value == pytest.approx(np.mean(gaps))
-    assert (row.gga, row.r2scan) == pytest.approx((-2.0, -2.0 + np.mean(gaps)))
-    assert (row.determined, row.n_pairs, row.n_materials) == (1.0, 3, 3)
+    assert (row.source, row.target) == pytest.approx((-2.0, -2.0 + np.mean(gaps)))
+    assert (row.determined, row.n_pairs, row.n_materials) == (1.0, 5, 5)
     assert min(gaps) <= row.shift.ci_low < row.shift.ci_high <= max(gaps)
 
 

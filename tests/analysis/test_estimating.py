@@ -19,7 +19,7 @@ from xferbench.analysis.estimating import (
     resampling,
     spearman,
 )
-from xferbench.statistics import Interval
+from xferbench.measure import Interval
 from xferbench.units import RENDERED
 
 SETTINGS = {"n_resamples": 200, "seed": 1, "confidence": 0.9}
@@ -105,17 +105,17 @@ def test_order_of_pairs_is_irrelevant_to_values(pairs):
 
 
 def test_resamples_are_whole_clusters():
-    x, y = cloud(12)
-    names = [str(i // 3) for i in range(12)]
+    x, y = cloud(15)
+    names = [str(i // 3) for i in range(15)]
     plan = resampling(names, **SETTINGS)
-    everyone = np.ones(12, dtype=bool)
+    everyone = np.ones(15, dtype=bool)
     got = plan.estimates(agreement_sums(x, y), everyone, [PEARSON])[0]
     by_hand = []
     for counts in np.concatenate(list(plan.plan.counts())):
-        rows = np.repeat(np.arange(12), counts[plan.cluster])
+        rows = np.repeat(np.arange(15), counts[plan.cluster])
         by_hand.append(stats.pearsonr(x[rows], y[rows]).statistic if len(set(rows.tolist())) > 2 else np.nan)
-    assert Interval(got.ci_low, got.ci_high) == pytest.approx(plan.plan.interval(np.array(by_hand), 4), abs=1e-9)
-    assert (got.n_pairs, got.n_clusters) == (12, 4)
+    assert Interval(got.ci_low, got.ci_high) == pytest.approx(plan.plan.interval(np.array(by_hand), 5), abs=1e-9)
+    assert (got.n_pairs, got.n_clusters) == (15, 5)
 
 
 def test_the_interval_of_spearman_is_that_of_ranking_each_resample_anew():

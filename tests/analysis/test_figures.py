@@ -40,21 +40,21 @@ def test_the_paper_figures_are_all_there(found):
 
 
 def test_equal_energies_lie_on_the_diagonal_and_lower_ones_below_it():
-    markup = energies(np.array([-1.0, -2.0, -3.0]), np.array([-1.0, -2.0, -9.0]), "Raw", "PBE")
+    markup = energies(np.array([-1.0, -2.0, -3.0]), np.array([-1.0, -2.0, -9.0]), "Raw", ("PBE", "r²SCAN"))
     offsets = [(x - 52) - (188 - (y - 22)) for x, y in points(markup)]
     assert offsets[:2] == pytest.approx([0, 0], abs=0.2)
     assert offsets[2] > 50
 
 
 def test_every_pair_is_on_the_frame_and_those_without_energy_are_not_drawn():
-    markup = energies(np.array([-1.0, np.nan, 5.0]), np.array([-70.0, -2.0, np.nan]), "Raw", "PBE+U")
+    markup = energies(np.array([-1.0, np.nan, 5.0]), np.array([-70.0, -2.0, np.nan]), "Raw", ("PBE+U", "r²SCAN"))
     assert len(points(markup)) == 1
     assert "off the frame" not in markup
     assert tree(markup).get("aria-label").startswith("Raw, 1 pairs: r²SCAN, eV/atom against PBE+U")
 
 
 def test_no_energies_no_figure():
-    assert energies(np.array([np.nan]), np.array([-1.0]), "Raw", "PBE") is None
+    assert energies(np.array([np.nan]), np.array([-1.0]), "Raw", ("PBE", "r²SCAN")) is None
 
 
 def test_many_points_are_thinned_the_same_way_each_time_and_it_is_said():
@@ -63,12 +63,12 @@ def test_many_points_are_thinned_the_same_way_each_time_and_it_is_said():
     np.testing.assert_array_equal(thinned(n), thinned(n))
     np.testing.assert_array_equal(thinned(5), np.arange(5))
     x = np.linspace(0, 1, n)
-    assert f"Raw, {POINTS} of {n} pairs" in energies(x, x, "Raw", "PBE")
+    assert f"Raw, {POINTS} of {n} pairs" in energies(x, x, "Raw", ("PBE", "r²SCAN"))
 
 
 def test_a_cell_holds_gga_r2scan_and_their_difference_from_above(found):
     row = found.elements[0]
-    markup = shifts([replace(row, gga=-1.0, r2scan=-3.5, shift=replace(row.shift, value=-2.5))], "PBE")
+    markup = shifts([replace(row, source=-1.0, target=-3.5, shift=replace(row.shift, value=-2.5))], ("PBE", "r²SCAN"))
     cell = next(node for node in tree(markup) if "Li" in [text.text for text in node.iter("text")])
     values = [(float(text.get("y")), text.text) for text in cell.iter("text")][2:]
     assert [text for _, text in sorted(values)] == ["−1.00", "−3.50", "−2.50"]
@@ -78,15 +78,19 @@ def test_a_cell_holds_gga_r2scan_and_their_difference_from_above(found):
 
 def test_references_share_a_palette_and_shifts_have_their_own(found):
     row = found.elements[0]
-    rows = [replace(row, gga=-1.0, r2scan=-70.0, shift=replace(row.shift, value=-69.0))]
-    rows.append(replace(row, symbol="H", gga=-1.0, r2scan=-1.1, shift=replace(row.shift, value=-0.1)))
-    bands = [node.get("class") for node in tree(shifts(rows, "PBE")).iter("g") if "stripe" in (node.get("class") or "")]
+    rows = [replace(row, source=-1.0, target=-70.0, shift=replace(row.shift, value=-69.0))]
+    rows.append(replace(row, symbol="H", source=-1.0, target=-1.1, shift=replace(row.shift, value=-0.1)))
+    bands = [
+        node.get("class")
+        for node in tree(shifts(rows, ("PBE", "r²SCAN"))).iter("g")
+        if "stripe" in (node.get("class") or "")
+    ]
     assert bands == ["stripe q0", "stripe q0", "stripe q0", "stripe q0", "stripe q6", "stripe q6"]
 
 
 def test_an_open_reference_is_called_open(found):
-    row = replace(found.elements[0], gga=None, shift=replace(found.elements[0].shift, value=None))
-    markup = shifts([row], "PBE")
+    row = replace(found.elements[0], source=None, shift=replace(found.elements[0].shift, value=None))
+    markup = shifts([row], ("PBE", "r²SCAN"))
     assert "open" in [text.text for text in tree(markup).iter("text")]
     assert "stripe unknown" in markup
 
@@ -105,7 +109,7 @@ def test_importance_shows_the_tree_above_the_control_in_mev(found):
 
 
 def test_nothing_known_nothing_drawn(found):
-    assert shifts([], "PBE") is None
+    assert shifts([], ("PBE", "r²SCAN")) is None
     assert shares([replace(found.elements[0], tree=None)]) is None
 
 
@@ -121,18 +125,18 @@ def test_cells_do_not_overlap_and_lie_in_the_box():
 
 
 def test_titles_are_escaped(found):
-    assert "<b>" not in shifts(found.elements, "<b>")
-    assert "<b>" not in energies(np.array([1.0]), np.array([1.0]), "<b>", "<b>")
+    assert "<b>" not in shifts(found.elements, ("<b>", "<b>"))
+    assert "<b>" not in energies(np.array([1.0]), np.array([1.0]), "<b>", ("<b>", "<b>"))
 
 
 def test_energies_that_are_not_finite_are_left_out():
-    markup = energies(np.array([-1.0, np.inf, -2.0]), np.array([-1.0, -2.0, -3.0]), "Raw", "PBE")
+    markup = energies(np.array([-1.0, np.inf, -2.0]), np.array([-1.0, -2.0, -3.0]), "Raw", ("PBE", "r²SCAN"))
     assert len(points(markup)) == 2
     assert "Raw, 2 pairs" in markup
 
 
 def test_one_energy_is_drawn_on_a_scale_of_its_own():
-    markup = energies(np.array([-5.0]), np.array([-5.0]), "Raw", "PBE")
+    markup = energies(np.array([-5.0]), np.array([-5.0]), "Raw", ("PBE", "r²SCAN"))
     ((x, y),) = points(markup)
     assert x - 52 == pytest.approx(188 - (y - 22), abs=0.2)
     assert "nan" not in markup
@@ -144,7 +148,7 @@ def test_all_thinned_points_are_drawn_and_the_scale_is_that_of_all():
     outlier = np.flatnonzero(~np.isin(np.arange(n), thinned(n)))[0]
     y = x.copy()
     y[outlier] = 50.0
-    markup = energies(x, y, "Raw", "PBE")
+    markup = energies(x, y, "Raw", ("PBE", "r²SCAN"))
     assert len(points(markup)) == POINTS
     assert min(height for _, height in points(markup)) > 150  # the point that is not drawn still stretches the scale
 
@@ -170,10 +174,10 @@ def test_a_known_tree_with_an_undefined_control_is_open_not_zero(found):
 
 
 def test_shifts_of_zero_are_the_palest(found):
-    row = replace(found.elements[0], gga=0.0, r2scan=0.0, shift=replace(found.elements[0].shift, value=-0.0))
-    bands = re.findall(r"stripe q(\d)", shifts([row], "PBE"))
+    row = replace(found.elements[0], source=0.0, target=0.0, shift=replace(found.elements[0].shift, value=-0.0))
+    bands = re.findall(r"stripe q(\d)", shifts([row], ("PBE", "r²SCAN")))
     assert len(set(bands)) == 1
-    assert "−0.00" not in shifts([row], "PBE")
+    assert "−0.00" not in shifts([row], ("PBE", "r²SCAN"))
 
 
 def test_cells_are_read_out_by_atomic_number_whatever_their_order():

@@ -30,14 +30,14 @@ class Changed:
 
 
 def scaled(pair, factor):
-    sides = [replace(frame, energy=frame.energy * factor) for frame in (pair.gga, pair.r2scan)]
-    return replace(pair, gga=sides[0], r2scan=sides[1])
+    sides = [replace(frame, energy=frame.energy * factor) for frame in (pair.source, pair.target)]
+    return replace(pair, source=sides[0], target=sides[1])
 
 
 def shifted(pair, shift):
-    """The r2SCAN energy with a constant per element added."""
-    moved = pair.r2scan.energy + sum(shift[int(number)] for number in pair.r2scan.numbers)
-    return replace(pair, r2scan=replace(pair.r2scan, energy=moved))
+    """The target energy with a constant per element added."""
+    moved = pair.target.energy + sum(shift[int(number)] for number in pair.target.numbers)
+    return replace(pair, target=replace(pair.target, energy=moved))
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +78,8 @@ def test_the_unit_of_energy_scales_gaps_and_leaves_correlations(plain, synthetic
 
 def test_a_functional_agrees_with_itself_perfectly(synthetic_dataset):
     def copied(pair):
-        labels = {name: getattr(pair.gga, name) for name in ("energy", "forces", "stress", "magmoms")}
-        return replace(pair, r2scan=replace(pair.r2scan, **labels))
+        labels = {name: getattr(pair.source, name) for name in ("energy", "forces", "stress", "magmoms")}
+        return replace(pair, target=replace(pair.target, **labels))
 
     got = analyze(Changed(synthetic_dataset, copied), SETTINGS)
     for key in ENERGIES:

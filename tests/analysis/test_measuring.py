@@ -13,17 +13,17 @@ from xferbench.analysis import Settings, analyze
 from xferbench.analysis.labels import TERMS
 from xferbench.analysis.measuring import TITLES
 from xferbench.errors import DataError, UnknownNameError, UsageError
-from xferbench.records import Functional
+from xferbench.functionals import Functional
 
 FEW = {"n_resamples": 20}
 
 
 def mixed(source, tmp_path, every=3):
-    """The synthetic data set with some GGA frames declared +U."""
+    """The synthetic data set with some source frames declared +U."""
     frames = list(source.frames)
     changed = [
-        replace(frame, functional=Functional.PBE_U)
-        if frame.functional is Functional.PBE and i % (2 * every) == 0
+        replace(frame, functional=Functional("PBE+U"))
+        if frame.functional == Functional("PBE") and i % (2 * every) == 0
         else frame
         for i, frame in enumerate(frames)
     ]
@@ -35,19 +35,21 @@ def test_springs_ten_percent_stiffer_are_found(found):
     assert found.find("forces", "norm_ratio").value == pytest.approx(1.1)
     assert found.find("forces", "cosine").value == pytest.approx(1)
     assert found.find("stress", "mae").value == pytest.approx(0)
-    assert found.find("magmoms", "mean_gga").value == pytest.approx(0.5)
+    assert found.find("magmoms", "mean_source").value == pytest.approx(0.5)
     assert found.find("energy/in-sample", "pearson").value > found.find("energy/raw", "pearson").value
     assert found.find("composition", "pearson").value == pytest.approx(0.998, abs=0.002)
 
 
 def test_raw_and_referenced_statistics_are_those_of_scipy(found, synthetic_dataset):
     pairs = synthetic_dataset.pairs()
-    x = [pair.gga.energy / pair.gga.n_atoms for pair in pairs]
-    y = [pair.r2scan.energy / pair.r2scan.n_atoms for pair in pairs]
+    x = [pair.source.energy / pair.source.n_atoms for pair in pairs]
+    y = [pair.target.energy / pair.target.n_atoms for pair in pairs]
     assert found.find("energy/raw", "pearson").value == pytest.approx(stats.pearsonr(x, y).statistic)
     assert found.find("energy/raw", "spearman").value == pytest.approx(stats.spearmanr(x, y).statistic)
     rest = found.in_sample
-    assert found.find("energy/in-sample", "slope").value == pytest.approx(stats.linregress(rest.gga, rest.r2scan).slope)
+    assert found.find("energy/in-sample", "slope").value == pytest.approx(
+        stats.linregress(rest.source, rest.target).slope
+    )
     assert found.find("energy/in-sample", "bias").value == pytest.approx(0, abs=1e-12)
 
 
@@ -56,7 +58,7 @@ def test_out_of_sample_numbers_are_of_test_alone(found, synthetic_dataset):
     assert set(np.array(found.columns.splits)[tested]) == {"test"}
     item = found.find("energy/out-of-sample", "mae")
     assert item.n_pairs == tested.sum() == len(synthetic_dataset.pairs("test"))
-    rest = (found.out_of_sample.r2scan - found.out_of_sample.gga)[tested]
+    rest = (found.out_of_sample.target - found.out_of_sample.source)[tested]
     assert item.value == pytest.approx(np.abs(rest).mean())
 
 
@@ -94,17 +96,17 @@ def test_a_split_restricts_everything_but_the_out_of_sample_numbers(found, synth
 def test_gga_families_are_never_pooled(synthetic_source, tmp_path):
     data = mixed(synthetic_source, tmp_path)
     plain = analyze(data, Settings(**FEW))
-    assert plain.gga == "PBE"
+    assert plain.source == "PBE"
     assert plain.counts.other_functional == {"PBE+U": 14}
     assert set(plain.columns.functionals) == {"PBE"}
     other = analyze(data, Settings(functional="PBE+U", **FEW))
-    assert (other.gga, other.counts.pairs, other.counts.other_functional) == ("PBE+U", 14, {"PBE": 28})
+    assert (other.source, other.counts.pairs, other.counts.other_functional) == ("PBE+U", 14, {"PBE": 28})
 
 
 def test_settings_that_make_no_sense_are_usage_errors(synthetic_dataset):
     with pytest.raises(UnknownNameError, match=r"unknown split 'tset'.*did you mean 'test'"):
         analyze(synthetic_dataset, Settings(split="tset"))
-    with pytest.raises(UnknownNameError, match="unknown GGA functional 'r2SCAN'"):
+    with pytest.raises(UnknownNameError, match="unknown source functional 'r2SCAN'"):
         analyze(synthetic_dataset, Settings(functional="r2SCAN"))
     with pytest.raises(UsageError, match="0 resamples"):
         analyze(synthetic_dataset, Settings(n_resamples=0))
@@ -128,7 +130,7 @@ class WithoutEnergies:
 
     def iter_pairs(self):
         return (
-            replace(pair, gga=replace(pair.gga, energy=None), r2scan=replace(pair.r2scan, energy=None))
+            replace(pair, source=replace(pair.source, energy=None), target=replace(pair.target, energy=None))
             for pair in self.data.iter_pairs()
         )
 
@@ -202,10 +204,10 @@ def test_a_split_without_pairs_is_a_data_error(make_pair, analysis_of):
 
 
 def test_equally_frequent_families_are_chosen_by_name_and_the_order_of_pairs_is_irrelevant(make_pair, analysis_of):
-    pairs = [make_pair("a", [11], -1, -2, functional=Functional.PBE_U), make_pair("b", [11], -1, -3)]
+    pairs = [make_pair("a", [11], -1, -2, functional=Functional("PBE+U")), make_pair("b", [11], -1, -3)]
     for order in (pairs, pairs[::-1]):
         got = analysis_of(order)
-        assert (got.gga, got.counts.other_functional) == ("PBE", {"PBE+U": 1})
+        assert (got.source, got.counts.other_functional) == ("PBE", {"PBE+U": 1})
 
 
 def test_moments_of_a_few_pairs_are_compared_and_the_others_counted(make_pair, analysis_of):
@@ -224,7 +226,7 @@ def test_moments_of_a_few_pairs_are_compared_and_the_others_counted(make_pair, a
 
 
 def test_corrections_are_counted_among_the_analysed_only(make_pair, analysis_of):
-    pairs = [make_pair("a", [11], -1, -2), make_pair("b", [11], -1, -2, functional=Functional.PBE_U)]
-    corrected = [replace(pair, gga=replace(pair.gga, correction=-0.5)) for pair in pairs]
+    pairs = [make_pair("a", [11], -1, -2), make_pair("b", [11], -1, -2, functional=Functional("PBE+U"))]
+    corrected = [replace(pair, source=replace(pair.source, correction=-0.5)) for pair in pairs]
     assert analysis_of([pairs[0], corrected[1]]).counts.corrected == 0
     assert analysis_of(corrected).counts.corrected == 1

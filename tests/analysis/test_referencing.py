@@ -28,8 +28,8 @@ def elemental(make_pair, columns_of):
 
 def test_elemental_energies_leave_nothing(elemental):
     got = referenced(elemental, EVERYONE, EVERYONE)
-    np.testing.assert_allclose(got.gga, 0, atol=1e-12)
-    np.testing.assert_allclose(got.r2scan, 0, atol=1e-12)
+    np.testing.assert_allclose(got.source, 0, atol=1e-12)
+    np.testing.assert_allclose(got.target, 0, atol=1e-12)
     assert got.fits[0].energies == pytest.approx({"Na": -1.0, "Cl": -2.0})
     assert got.fits[1].energies == pytest.approx({"Na": -3.0, "Cl": -7.0})
     assert (got.n_fitted, got.n_open) == (4, 0)
@@ -38,7 +38,7 @@ def test_elemental_energies_leave_nothing(elemental):
 def test_each_functional_has_its_own_references(springs):
     everyone = np.ones(len(springs), dtype=bool)
     got = referenced(springs, everyone, everyone)
-    for fit, energies, rest in zip(got.fits, (springs.gga, springs.r2scan), (got.gga, got.r2scan), strict=True):
+    for fit, energies, rest in zip(got.fits, (springs.source, springs.target), (got.source, got.target), strict=True):
         alone = references.fit(springs.numbers, energies)
         np.testing.assert_allclose(rest, references.subtract(alone, springs.numbers, energies))
         assert fit.energies == pytest.approx(alone.energies)
@@ -49,7 +49,7 @@ def test_the_gap_of_referenced_energies_is_the_rest_of_a_fit_to_the_gap(springs)
     got = referenced(springs, everyone, everyone)
     shift = references.fit(springs.numbers, springs.gap)
     np.testing.assert_allclose(
-        got.r2scan - got.gga, references.subtract(shift, springs.numbers, springs.gap), atol=1e-9
+        got.target - got.source, references.subtract(shift, springs.numbers, springs.gap), atol=1e-9
     )
 
 
@@ -57,9 +57,9 @@ def test_out_of_sample_uses_train_energies_only(springs):
     split = np.array(springs.splits)
     before = referenced(springs, split == "train", split == "test")
     changed = springs.take(np.ones(len(split), dtype=bool))
-    changed.r2scan[split == "test"] += 5.0
+    changed.target[split == "test"] += 5.0
     after = referenced(changed, split == "train", split == "test")
-    np.testing.assert_allclose(after.r2scan[before.used] - before.r2scan[before.used], 5.0)
+    np.testing.assert_allclose(after.target[before.used] - before.target[before.used], 5.0)
     assert not before.used[split == "train"].any()
 
 
@@ -88,7 +88,7 @@ def test_nothing_to_fit_leaves_everything_open(elemental):
 
 def test_rows_can_be_taken(elemental):
     got = referenced(elemental, EVERYONE, EVERYONE).take(np.array([True, False, False, True]))
-    assert got.gga.shape == got.r2scan.shape == (2,)
+    assert got.source.shape == got.target.shape == (2,)
     assert got.n_fitted == 4
 
 
@@ -138,8 +138,8 @@ def test_elemental_constants_move_the_references_and_leave_the_rest(springs):
     constant = np.array([np.mean([shift[z] for z in item.tolist()]) for item in springs.numbers])
     train = np.array(springs.splits) == "train"
     before = referenced(springs, train, ~train)
-    after = referenced(replace(springs, r2scan=springs.r2scan + constant), train, ~train)
-    np.testing.assert_allclose(after.r2scan, before.r2scan, atol=1e-9)
+    after = referenced(replace(springs, target=springs.target + constant), train, ~train)
+    np.testing.assert_allclose(after.target, before.target, atol=1e-9)
     moved = [after.fits[1].energies[symbol] - value for symbol, value in before.fits[1].energies.items()]
     assert moved == pytest.approx(list(shift.values()))
 
@@ -150,6 +150,6 @@ def test_the_rest_is_that_of_sklearn(springs):
     everyone = np.ones(len(springs), dtype=bool)
     got = referenced(springs, everyone, everyone)
     fractions = references.composition_matrix(springs.numbers, [3, 8, 12, 17])
-    fit = LinearRegression(fit_intercept=False).fit(fractions, springs.gga)
-    np.testing.assert_allclose(got.gga, springs.gga - fit.predict(fractions), atol=1e-9)
-    np.testing.assert_allclose(fractions.T @ got.r2scan, 0, atol=1e-9)  # nothing linear in composition is left
+    fit = LinearRegression(fit_intercept=False).fit(fractions, springs.source)
+    np.testing.assert_allclose(got.source, springs.source - fit.predict(fractions), atol=1e-9)
+    np.testing.assert_allclose(fractions.T @ got.target, 0, atol=1e-9)  # nothing linear in composition is left

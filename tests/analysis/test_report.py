@@ -9,8 +9,14 @@ import pytest
 
 from xferbench.analysis import wording
 from xferbench.analysis.figures import figures
-from xferbench.analysis.report import ENERGIES, LABELS, reference, render_report
+from xferbench.analysis.report import ENERGIES, LABELS, analysis_report, reference
 from xferbench.analysis.tables import written
+from xferbench.report.markdown import markdown
+
+
+def render_report(found):
+    """The README as it is written."""
+    return markdown(analysis_report(found))
 
 
 def test_every_statistic_is_in_the_report(found):
@@ -54,7 +60,7 @@ def test_missing_parts_are_said_not_shown(found):
         },
     )
     text = render_report(bare)
-    assert "Stress: Nothing to compare: 42 pairs, no label from PBE." in text
+    assert "### Stress\n\nNothing to compare: 42 pairs, no label from PBE." in text
     assert wording.energy_sentences(bare)[0] in text
     assert "elements.svg" not in text
 

@@ -55,9 +55,11 @@ def test_elements_have_references_shift_and_both_importances(found):
 
 
 def test_what_is_missing_is_empty(found):
-    bare = replace(found, elements=tuple(replace(row, gga=None, tree=None, permutation=None) for row in found.elements))
+    bare = replace(
+        found, elements=tuple(replace(row, source=None, tree=None, permutation=None) for row in found.elements)
+    )
     (row, *_) = rows(elements_csv(bare))
-    assert row["reference_gga"] == row["tree"] == row["permutation_ci_high"] == ""
+    assert row["reference_source"] == row["tree"] == row["permutation_ci_high"] == ""
 
 
 def test_names_with_commas_quotes_and_line_breaks_stay_one_cell(found):
@@ -99,15 +101,15 @@ def test_undefined_statistics_are_empty_cells_with_their_reason(odd):
 
 def test_a_pair_without_energy_keeps_its_row_and_its_forces(odd):
     (row,) = rows(pairs_csv(odd["no energies"]))
-    assert (row["energy_gga"], row["gap"], row["gap_in_sample"], row["stress_mae"]) == ("", "", "", "")
-    assert (float(row["energy_r2scan"]), float(row["force_mae"])) == (-2.5, 0.05)
+    assert (row["energy_source"], row["gap"], row["gap_in_sample"], row["stress_mae"]) == ("", "", "", "")
+    assert (float(row["energy_target"]), float(row["force_mae"])) == (-2.5, 0.05)
     assert rows(elements_csv(odd["no energies"])) == []
 
 
 def test_open_elements_have_counts_and_no_references(odd):
     for row in rows(elements_csv(odd["one material"])):
         assert (row["n_pairs"], row["n_materials"]) == ("3", "1")
-        assert row["reference_gga"] == row["reference_r2scan"] == row["shift"] == ""
+        assert row["reference_source"] == row["reference_target"] == row["shift"] == ""
         assert float(row["shift_determined_in_resamples"]) == 0
 
 

@@ -35,7 +35,7 @@ def test_every_geometry_that_gives_pairs_has_words():
 def test_a_split_and_another_geometry_are_said(found):
     part = replace(found, settings=replace(found.settings, split="test"))
     assert wording.lede(part).endswith("; only the test split, out-of-sample numbers excepted.")
-    other = replace(found, source=replace(found.source, geometry="same_material"))
+    other = replace(found, dataset=replace(found.dataset, geometry="same_material"))
     assert "each on its own geometry of the same material" in wording.lede(other)
 
 
@@ -79,7 +79,7 @@ def test_everything_left_out_is_listed_with_its_count(found):
         corrected_inside=5,
     )
     assert wording.left_out(replace(found, counts=counts)) == [
-        "1 pair with PBE+U energies: the two GGA families have different zeros and are not pooled",
+        "1 pair with PBE+U energies: source functionals have different zeros and are not pooled",
         "energies: 2 pairs, no label from PBE",
         "referenced energies out of sample: 3 pairs, composition not determined by the fitted pairs",
         "nothing, but 4 pairs had an upstream correction, which is not applied",

@@ -28,7 +28,7 @@ def test_every_file_is_written_and_reads_back(found, tmp_path):
 
 
 def test_figures_are_written_as_pictures_too_where_that_is_wanted(found, tmp_path):
-    pytest.importorskip("resvg_py", reason='PNG needs pip install "xferbench[png]"')
+    pytest.importorskip("resvg_py", reason='PNG needs pip install ".[png]"')
     paths = write(found, tmp_path / "out", png=True)
     drawn = {path.stem for path in paths if path.suffix == ".svg"}
     images = [path for path in paths if path.suffix == ".png"]
@@ -39,7 +39,7 @@ def test_figures_are_written_as_pictures_too_where_that_is_wanted(found, tmp_pat
 
 def test_without_the_packages_nothing_is_written(found, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "resvg_py", None)
-    with pytest.raises(MissingExtraError, match=r"xferbench\[png\]"):
+    with pytest.raises(MissingExtraError, match=r"pip install \"\.\[png\]\""):
         write(found, tmp_path / "out", png=True)
     assert not (tmp_path / "out").exists()
 

@@ -41,7 +41,7 @@ def atoms(frame, factor=1.0):
 class TestKinds:
     def test_a_material_a_frame_or_a_pair_id_is_the_same_material(self, synthetic_dataset, pairs, tmp_path):
         first, second, third = pairs[0], pairs[4], pairs[9]
-        train = lines(tmp_path / "t.txt", first.material_id, second.gga.frame_id, third.pair_id, "mp-1", "Xyz")
+        train = lines(tmp_path / "t.txt", first.material_id, second.source.frame_id, third.pair_id, "mp-1", "Xyz")
         made = audit(synthetic_dataset, train)
         named = {pair.pair_id for pair in pairs if pair.material_id == first.material_id} | {
             second.pair_id,
@@ -53,15 +53,15 @@ class TestKinds:
 
     def test_a_formula_overlaps_by_composition_and_chemical_system(self, synthetic_dataset, pairs, tmp_path):
         made = audit(synthetic_dataset, lines(tmp_path / "t.txt", "Li2Cl2", "Mg3 Cl8"))
-        composition = {p.pair_id for p in pairs if reduced_composition(p.gga.numbers) == "Cl1Li1"}
-        systems = {p.pair_id for p in pairs if chemical_system(p.gga.numbers) in {"Cl-Li", "Cl-Mg"}}
+        composition = {p.pair_id for p in pairs if reduced_composition(p.source.numbers) == "Cl1Li1"}
+        systems = {p.pair_id for p in pairs if chemical_system(p.source.numbers) in {"Cl-Li", "Cl-Mg"}}
         assert composition
         assert set(made.overlapping["composition"]) == composition
         assert set(made.overlapping["chemsys"]) == systems
 
     def test_a_structure_is_found_in_another_cell_at_another_volume(self, synthetic_dataset, pairs, tmp_path):
-        wanted = next(pair for pair in pairs if len(set(pair.gga.numbers.tolist())) == 2)
-        write(tmp_path / "t.xyz", atoms(wanted.gga, 1.03) * (2, 1, 1), format="extxyz")
+        wanted = next(pair for pair in pairs if len(set(pair.source.numbers.tolist())) == 2)
+        write(tmp_path / "t.xyz", atoms(wanted.source, 1.03) * (2, 1, 1), format="extxyz")
         made = audit(synthetic_dataset, tmp_path / "t.xyz", tolerance=0.001)
         assert made.overlapping["structure"] == (wanted.pair_id,)
         assert made.counts["id"] == 0
@@ -74,14 +74,14 @@ class TestKinds:
 
     def test_both_structures_of_a_pair_are_looked_for(self, synthetic_source, tmp_path):
         def stretched(frame):
-            if not frame.functional.is_gga:
+            if frame.functional.rung != "GGA":
                 return frame
             return dataclasses.replace(frame, positions=frame.positions * [1, 1, 1.05], cell=frame.cell * [1, 1, 1.05])
 
         frames = [stretched(frame) for frame in synthetic_source.frames]
         source = dataclasses.replace(synthetic_source, frames=frames, geometry=Geometry.SAME_MATERIAL)
         made = datasets.build(source, tmp_path / "d")
-        for family in ("gga", "r2scan"):
+        for family in ("source", "target"):
             frame = made.frames(family, "test")[0]
             write(tmp_path / "t.xyz", atoms(frame), format="extxyz")
             assert frame.pair_id in audit(made, tmp_path / "t.xyz", tolerance=0.001).overlapping["structure"]
@@ -92,14 +92,14 @@ class TestAudit:
         own = audit(synthetic_dataset, synthetic_dataset.directory)
         assert own.counts["id"] == own.counts["composition"] == 0
         export.export(synthetic_dataset, "extxyz", tmp_path)
-        made = audit(synthetic_dataset, tmp_path / "r2scan-test.extxyz")
+        made = audit(synthetic_dataset, tmp_path / "target-test.extxyz")
         n = synthetic_dataset.manifest["splits"]["test"]["pairs"]
         assert made.counts == dict.fromkeys(KINDS, n)
         assert made.regimes == {"seen-structure": n, "new-material": 0, "new-chemsys": 0}
         assert made.seen() == {pair.pair_id for pair in synthetic_dataset.pairs("test")}
 
     def test_it_says_what_it_is_about(self, synthetic_dataset, tmp_path):
-        train = lines(tmp_path / "t.txt", "mp-1")
+        train = lines(tmp_path / "t.txt", "LiCl")
         made = audit(synthetic_dataset, train, split="train", tolerance=0.1, with_hash=True)
         assert (made.dataset, made.version, made.split) == ("synthetic", "1", "train")
         assert made.fingerprint == synthetic_dataset.fingerprint
@@ -114,20 +114,21 @@ class TestAudit:
 
     def test_a_list_of_ids_makes_nothing_a_new_chemical_system(self, synthetic_dataset, tmp_path):
         n = synthetic_dataset.manifest["splits"]["test"]["pairs"]
-        ids = audit(synthetic_dataset, lines(tmp_path / "t.txt", "mp-1"))
-        assert ids.regimes == {"seen-structure": 0, "new-material": n, "new-chemsys": 0}
+        known = next(synthetic_dataset.iter_pairs("test")).pair_id
+        ids = audit(synthetic_dataset, lines(tmp_path / "t.txt", known))
+        assert ids.regimes == {"seen-structure": 1, "new-material": n - 1, "new-chemsys": 0}
         formulas = audit(synthetic_dataset, lines(tmp_path / "t.txt", "Fe"))
         assert formulas.regimes == {"seen-structure": 0, "new-material": 0, "new-chemsys": n}
 
     def test_records_without_anything_are_counted(self, synthetic_dataset, tmp_path):
-        (tmp_path / "t.json").write_text('[{"energy": 1}, {"id": "a"}, {"energy": 2}]')
+        (tmp_path / "t.json").write_text('[{"energy": 1}, {"formula": "LiCl"}, {"energy": 2}]')
         made = audit(synthetic_dataset, tmp_path / "t.json")
         assert (made.train_records, made.unread) == (3, 2)
 
     def test_structures_that_cannot_be_compared_are_counted(self, synthetic_dataset, pairs, tmp_path):
         flat = {
             "id": "a",
-            "numbers": pairs[0].gga.numbers.tolist(),
+            "numbers": pairs[0].source.numbers.tolist(),
             "positions": [[0, 0, 0]],
             "cell": [[1e-12, 0, 0]] * 3,
         }
@@ -138,7 +139,7 @@ class TestAudit:
     def test_memory_does_not_grow_with_the_training_set(self, synthetic_dataset, tmp_path):
         peaks = []
         for n in (2000, 40_000):
-            train = lines(tmp_path / "t.txt", *(f"mp-{i}" for i in range(n)))
+            train = lines(tmp_path / "t.txt", "LiCl", *(f"mp-{i}" for i in range(n)))
             tracemalloc.start()
             audit(synthetic_dataset, train)
             peaks.append(tracemalloc.get_traced_memory()[1])
@@ -147,6 +148,13 @@ class TestAudit:
 
 
 class TestErrors:
+    @pytest.mark.parametrize("text", ["mp-1", "x-1\tLiX\nx-2\tLiY", "x y\nz w"])
+    def test_where_nothing_can_be_compared_there_is_no_audit(self, synthetic_dataset, tmp_path, text):
+        with pytest.raises(
+            DataError, match=r"nothing in the \d records of .*t.txt can be compared: no structure, no formula"
+        ):
+            audit(synthetic_dataset, lines(tmp_path / "t.txt", text))
+
     def test_an_empty_training_set_proves_nothing(self, synthetic_dataset, tmp_path):
         with pytest.raises(DataError, match=r"t.txt has no records; name the training set itself"):
             audit(synthetic_dataset, lines(tmp_path / "t.txt"))
@@ -171,7 +179,7 @@ class TestErrors:
 
 def test_structures_that_are_all_found_are_not_compared_again(synthetic_dataset, pairs):
     known = Known(synthetic_dataset, "test")
-    frame = pairs[0].gga
+    frame = pairs[0].source
     record = Record(ids=(), numbers=frame.numbers, structure=lambda: (frame.positions, frame.cell, np.array(frame.pbc)))
     assert known.match(record)["structure"]
     assert known.match(record, np.ones(len(pairs), dtype=bool))["structure"] == []

@@ -17,7 +17,7 @@ from xferbench.grouping import chemical_system
 def train(synthetic_dataset, tmp_path):
     """All frames of the data set as extended XYZ: those of the test pairs must go."""
     path = tmp_path / "train.extxyz"
-    for frame in synthetic_dataset.frames("gga"):
+    for frame in synthetic_dataset.frames("source"):
         atoms = Atoms(frame.numbers, positions=frame.positions, cell=frame.cell, pbc=frame.pbc)
         atoms.info["material_id"] = f"m_{frame.material_id}"
         write(path, atoms, format="extxyz", append=True)
@@ -47,14 +47,14 @@ def test_a_list_of_ids_loses_the_test_materials_and_keeps_its_order(synthetic_da
 
 
 def test_records_without_a_name_are_told_by_their_number(synthetic_dataset, tmp_path):
-    (tmp_path / "t.json").write_text('[{"energy": 1}, {"id": "a"}, {"energy": 2}]')
+    (tmp_path / "t.json").write_text('[{"energy": 1}, {"id": "a", "formula": "Xe"}, {"energy": 2}]')
     made = exclude_test(synthetic_dataset, tmp_path / "t.json", tmp_path / "kept.txt")
     assert made.path.read_text() == "#0\na\n#2\n"
 
 
 def test_a_split_by_chemical_system_loses_all_of_the_systems(tmp_path):
     mini = datasets.prepare("mini", tmp_path / "d", split_by="chemsys")
-    frame = mini.frames("gga", "test")[0]
+    frame = mini.frames("source", "test")[0]
     stranger = chemical_system(frame.numbers).replace("-", "3") + "5"
     (tmp_path / "t.csv").write_text(f"formula\n{stranger}\nU3O8\n")
     made = exclude_test(mini, tmp_path / "t.csv", tmp_path / "kept.txt")

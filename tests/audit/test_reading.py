@@ -43,7 +43,7 @@ def write_json(path, value, compressed=False):
 
 
 def as_parquet(path, make_pairs):
-    frame = make_pairs(1, 1)[0].r2scan
+    frame = make_pairs(1, 1)[0].target
     made = replace(
         frame, frame_id="mp-22862-0-3", pair_id="mp-22862", material_id="mp-22862", numbers=ATOMS.numbers,
         positions=ATOMS.positions, cell=ATOMS.cell.array, forces=None, magmoms=None,
@@ -98,7 +98,7 @@ def test_tables_of_this_package_are_read(tmp_path, make_pairs):
 def test_an_exported_file_and_a_prepared_directory_name_the_training_frames(tmp_path, synthetic_dataset):
     export.export(synthetic_dataset, "extxyz", tmp_path)
     materials = {material for material, split in synthetic_dataset.splits.items() if split == "train"}
-    for path in (tmp_path / "gga-train.extxyz", synthetic_dataset.directory):
+    for path in (tmp_path / "source-train.extxyz", synthetic_dataset.directory):
         found = list(records(path))
         assert {record.ids[0] for record in found} == materials
         assert all(structure_of(record) is not None for record in found)
@@ -122,8 +122,8 @@ class TestParquet:
 
     def test_a_table_without_a_known_column_has_nothing_to_compare(self, tmp_path, synthetic_dataset):
         write_table(tmp_path / "t.parquet", pa.table({"energy": [1.0, 2.0]}))
-        made = audit(synthetic_dataset, tmp_path / "t.parquet")
-        assert (made.train_records, made.unread) == (2, 2)
+        with pytest.raises(DataError, match="nothing in the 2 records"):
+            audit(synthetic_dataset, tmp_path / "t.parquet")
 
     def test_what_is_no_parquet_is_told(self, tmp_path):
         (tmp_path / "t.parquet").write_bytes(b"PAR1 or not")
@@ -171,8 +171,8 @@ class TestLists:
         assert [record.ids[0] for record in records(tmp_path / "t.csv")] == ["mp-1", "MgO"]
 
     def test_broken_csv_is_told_with_its_line(self, tmp_path):
-        (tmp_path / "t.csv").write_text("id\n" + '"' + "x" * 200_000 + '"\n')
-        with pytest.raises(FormatError, match=r"t.csv line \d+ is no CSV"):
+        (tmp_path / "t.csv").write_text("id,x\n" + '"' + "x" * 200_000 + '",1\n')
+        with pytest.raises(FormatError, match=r"t.csv line \d+ is no row of a table"):
             list(records(tmp_path / "t.csv"))
 
     def test_a_directory_is_all_its_files(self, tmp_path):
@@ -291,11 +291,11 @@ class TestXyz:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            ("two\n\n", "'two' is not a number of atoms"),
-            ("2\n\nLi 0 0 0\n", "ends within a frame of 2 atoms; it is truncated"),
+            ("two\n\n", "line 1 is 'two' where a frame begins with its number of atoms"),
+            ("2\n\nLi 0 0 0\n", "the frame of 2 atoms that begins there ends too early"),
         ],
     )
     def test_damage_is_told(self, tmp_path, text, message):
         (tmp_path / "t.xyz").write_text(text)
-        with pytest.raises(FormatError, match=message):
+        with pytest.raises(DataError, match=message):
             list(records(tmp_path / "t.xyz"))

@@ -24,7 +24,7 @@ def test_compounds_are_elements_oxides_peroxides_and_others(pool):
     assert 0.0 in kinds.values()
     per_oxygen = {round(mp2020(frame) / 2, 3) for frame in pool if frame.numbers.tolist() in ([3, 3, 8, 8], [3, 8, 8])}
     assert per_oxygen == {-0.465, -0.687}
-    assert any(frame.functional.value == "PBE+U" for frame in pool)
+    assert any(frame.functional == "PBE+U" for frame in pool)
 
 
 @pytest.mark.parametrize(("beta", "verdict"), [(0.0, "uncorrected"), (1.0, "corrected")])

@@ -49,12 +49,12 @@ def test_dimers_are_compared_at_equal_distances_per_atom_without_calculations_th
     points, n_failed = module.dimers(data / "matbench-discovery" / "diatomics-dft.json.gz")
     assert n_failed == 3
     assert points.elements == ["He"] * 3 + ["Be"] * 3 + ["C"] * 3
-    np.testing.assert_allclose(points.r2scan - points.pbe, np.repeat([-1.0, -2.0, -3.0], 3))
+    np.testing.assert_allclose(points.target - points.pbe, np.repeat([-1.0, -2.0, -3.0], 3))
 
 
 def test_the_shift_is_that_of_the_far_dimers(module, data):
     far = module.far_dimers(data / "matbench-discovery" / "diatomics-dft.json.gz")
-    assert {symbol: r2scan - pbe for symbol, (pbe, r2scan) in far.items()} == {"He": -1.0, "Be": -2.0, "C": -3.0}
+    assert {symbol: target - pbe for symbol, (pbe, target) in far.items()} == {"He": -1.0, "Be": -2.0, "C": -3.0}
 
 
 def test_after_referencing_nothing_is_left_of_a_pure_shift(module, data):
@@ -63,7 +63,7 @@ def test_after_referencing_nothing_is_left_of_a_pure_shift(module, data):
         module.centred(module.dimers(path)[0]),
         module.referenced(module.dimers(path)[0], module.far_dimers(path)),
     ):
-        np.testing.assert_allclose(after.r2scan, after.pbe, atol=1e-12)
+        np.testing.assert_allclose(after.target, after.pbe, atol=1e-12)
 
 
 def test_zeros_are_left_out_by_name(module, data):

@@ -14,7 +14,7 @@ def module(script):
 
 
 def test_supercells_are_the_same_crystal(module, make_pairs):
-    frame = make_pairs(1, 1)[0].gga
+    frame = make_pairs(1, 1)[0].source
     large = module.supercell(frame, 16)
     assert large.n_atoms == 8 * frame.n_atoms
     match = compare(frame, large)
@@ -24,7 +24,7 @@ def test_supercells_are_the_same_crystal(module, make_pairs):
 
 def test_a_shuffled_structure_matches_as_the_one_in_order(module, make_pairs):
     random = np.random.default_rng(1)
-    frame = module.supercell(make_pairs(1, 1)[0].gga, 16)
+    frame = module.supercell(make_pairs(1, 1)[0].source, 16)
     other = module.relaxed(frame, random)
     first, second = compare(frame, other), compare(frame, module.shuffled(other, random))
     assert isinstance(second, Match)

@@ -10,7 +10,7 @@ def reference_start(script):
 def found(reference_start, cache):
     pytest.importorskip("chgnet")
     data = reference_start.open_dataset("mini", cache_dir=cache)
-    return data, {gga: reference_start.starts(data, gga=gga) for gga in (False, True)}
+    return data, {source: reference_start.starts(data, source=source) for source in (False, True)}
 
 
 def test_references_fitted_to_labels_leave_least_and_are_far_from_the_network(found, reference_start):
@@ -29,22 +29,23 @@ def test_references_fitted_to_labels_minus_model_have_the_smallest_error(found):
 
 
 def test_the_network_does_not_depend_on_the_functional_of_the_labels(found):
-    (_, of_r2scan), (_, of_gga) = found[1][False], found[1][True]
-    assert of_r2scan == pytest.approx(of_gga, rel=1e-6)  # the pairs share their geometries
+    (_, of_target), (_, of_source) = found[1][False], found[1][True]
+    assert of_target == pytest.approx(of_source, rel=1e-6)  # the pairs share their geometries
 
 
 def test_a_zero_shot_model_starts_with_the_references_of_its_row(found, cache, tmp_path):
+    from xferbench.dataset import open_dataset
     from xferbench.transfer import make_config, train
-    from xferbench.workflow.training import open_dataset
 
+    config = make_config(strategy="zero-shot", references="fit", threads=1)
     starts, _ = found[1][False]
-    run = train("zero-shot", open_dataset("mini", cache_dir=cache), tmp_path / "run", make_config(threads=1))
+    run = train(open_dataset("mini", cache_dir=cache), tmp_path / "run", config)
     assert run.evaluation["test"]["energy"] == pytest.approx(starts["fitted to the labels"].test, abs=1e-4)
 
 
 def test_the_table_has_both_functionals_in_mev(found, reference_start, monkeypatch):
     data, known = found
-    monkeypatch.setattr(reference_start, "starts", lambda _, gga: known[gga])
+    monkeypatch.setattr(reference_start, "starts", lambda _, source: known[source])
     text = reference_start.table(data)
     start = known[False][0]["fitted to the labels"]
     assert f"| r²SCAN | fitted to the labels | {1000 * start.left:.0f} | −" in text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xferbench.metrics import METRICS
+from xferbench.measure import METRICS
 from xferbench.scoring.measuring import measure
 
 
@@ -16,8 +16,8 @@ def module(script):
 
 def test_every_metric_is_timed_on_rows_that_define_it(module):
     n = 60
-    frames = [module.Structure(material_id=f"m{i // module.PER_MATERIAL:02d}") for i in range(n)]
-    entries = measure(module.task(100), module.rows(n), frames)
+    materials = [f"m{i // module.PER_MATERIAL:02d}" for i in range(n)]
+    entries = measure(module.task(100), module.rows(n), materials)
     assert {entry.name for entry in entries} == set(METRICS)
     assert [entry.key for entry in entries if entry.value is None] == []
 

@@ -3,7 +3,10 @@ from itertools import pairwise
 
 import pytest
 
-from xferbench.transfer.samples import samples
+pytest.importorskip("chgnet")
+
+from xferbench.models.chgnet.trainable import TrainableCHGNet
+from xferbench.transfer.data import samples
 
 
 @pytest.fixture(scope="module")
@@ -13,7 +16,7 @@ def train_speed(script):
 
 def test_labels_are_invented_for_every_quantity(train_speed):
     frames = train_speed.labelled(train_speed.small(3))
-    assert [sample.counts for sample in samples(frames)] == [(1, 24, 9, 8)] * 3
+    assert [sample.counts for sample in samples(frames, TrainableCHGNet.load("0.3.0"))] == [(1, 24, 9, 8)] * 3
     assert len({frame.frame_id for frame in frames}) == 3
 
 
@@ -30,13 +33,13 @@ def test_the_table_has_rates_ratio_waiting_and_fixed_cost(train_speed):
 
 def test_every_epoch_of_ours_learns_from_every_structure(train_speed, monkeypatch, tmp_path):
     seen, marks = [], []
-    step = train_speed.Loop._step
+    step = train_speed.Runner._step
 
     def counted(self, labelled, value):
         seen.append(labelled.part.counts[0])
         step(self, labelled, value)
 
-    monkeypatch.setattr(train_speed.Loop, "_step", counted)
+    monkeypatch.setattr(train_speed.Runner, "_step", counted)
     frames = train_speed.labelled(train_speed.small(3, elements=[8]))
     train_speed.ours(frames, 2, 2, tmp_path, lambda: marks.append(sum(seen)))
     assert [after - before for before, after in pairwise(marks)] == [3, 3]
@@ -68,6 +71,6 @@ def test_a_rate_is_that_of_the_best_epoch_after_the_first(train_speed, monkeypat
 
 
 def test_a_command_that_fails_is_told(train_speed, monkeypatch, tmp_path):
-    monkeypatch.setattr(train_speed, "COMMAND", ("train", "no-such-method", "mini"))
-    with pytest.raises(SystemExit, match="xferbench train no-such-method mini ended with exit code 2"):
+    monkeypatch.setattr(train_speed, "COMMAND", ("train", "mini", "--strategy", "no-such"))
+    with pytest.raises(SystemExit, match="xferbench train mini --strategy no-such ended with exit code 2"):
         train_speed._until_first_step(tmp_path, "run")

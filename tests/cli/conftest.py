@@ -6,18 +6,22 @@ import pytest
 from click.testing import CliRunner
 
 from xferbench.cli import main
+from xferbench.dataset.names import INDEX
 
 
 @pytest.fixture
 def run(cache, tmp_path, monkeypatch):
-    """Run a command in an empty folder with the shared cache."""
+    """Run a command in an empty folder with the shared cache, whose index is afterwards as it was."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XFERBENCH_CACHE", str(cache))
+    index = cache / INDEX
+    before = index.read_bytes()
 
     def run(*arguments):
         return CliRunner().invoke(main, [str(item) for item in arguments])
 
-    return run
+    yield run
+    index.write_bytes(before)
 
 
 @pytest.fixture(scope="session")

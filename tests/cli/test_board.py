@@ -6,7 +6,7 @@ import pytest
 
 
 def test_leaderboard_build_says_what_it_wrote(run, tmp_path):
-    run("score", "floor:copy-gga", "--out", "board")
+    run("score", "floor:copy-source", "--out", "board")
     result = run("leaderboard", "build", "board")
     assert result.exit_code == 0, result.output
     assert [Path(line).name for line in result.stdout.split()] == ["README.md", "index.html"]
@@ -15,7 +15,7 @@ def test_leaderboard_build_says_what_it_wrote(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["validate", "."], 3, "has no tasks/, models/ or results/ to check"),
+        (["verify", "."], 3, "has no tasks/, models/ or results/ to check"),
         (["leaderboard", "build", "."], 3, ". has neither models/ nor results/, so it is no leaderboard"),
         (["leaderboard", "build", "nowhere"], 3, "there is no leaderboard directory at nowhere"),
     ],

@@ -7,7 +7,7 @@ import sys
 import click
 import pytest
 
-from xferbench import __name__ as package
+import xferbench as xb
 from xferbench.cli import command_paths
 
 
@@ -20,7 +20,7 @@ def test_every_command_and_option_has_help():
 
 
 def test_common_options_are_spelled_alike_and_end_the_list():
-    ends = ["offline", "cache_dir", "json_output"]
+    ends = ["offline", "cache_dir", "as_json"]
     for name, command in command_paths():
         options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
         assert all("-o" in option.opts for option in options if "--out" in option.opts), name
@@ -33,13 +33,11 @@ def test_common_options_are_spelled_alike_and_end_the_list():
 def test_the_version_is_that_of_the_package(run):
     from importlib.metadata import version
 
-    assert run("--version").stdout.strip().endswith(version(package))
+    assert run("--version").stdout.strip().endswith(version(xb.__name__))
 
 
 def test_a_bug_keeps_its_traceback(run, monkeypatch):
-    from xferbench import workflow
-
-    monkeypatch.setattr(workflow, "listing", lambda _what: 1 / 0)
+    monkeypatch.setattr(xb, "list_tasks", lambda: 1 / 0)
     result = run("list", "tasks")
     assert isinstance(result.exception, ZeroDivisionError)
 

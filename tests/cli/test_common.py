@@ -6,7 +6,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from xferbench.cli.common import Commands, as_json, cached, show_json
+from xferbench.cli.common import Commands, data_options, json_option, show
 from xferbench.errors import DataError
 
 
@@ -14,8 +14,8 @@ def group_of(body):
     group = Commands("group")
 
     @group.command("work")
-    @cached
-    @as_json
+    @data_options
+    @json_option
     def work(**options):
         body(options)
 
@@ -44,19 +44,31 @@ def test_shared_options_arrive_under_their_names():
     assert result.exit_code == 0, result.output
     assert {name: str(value) for name, value in seen.items()} == {
         "offline": "True",
-        "json_output": "True",
+        "as_json": "True",
         "cache_dir": "here",
     }
 
 
 def test_json_is_sorted_readable_and_never_holds_what_json_does_not_know():
-    @click.command()
-    def show():
-        show_json({"b": "Å", "a": 1})
+    class Report:
+        def __init__(self, value):
+            self.value = value
 
-    out = CliRunner().invoke(show).stdout
+        def to_json(self):
+            return self.value
+
+        def __str__(self):
+            return "words"
+
+    @click.command()
+    @json_option
+    def command(**options):
+        show(Report({"b": "Å", "a": 1}), **options)
+
+    out = CliRunner().invoke(command, ["--json"]).stdout
     assert out.index('"a"') < out.index('"b"')
     assert "Å" in out
     assert json.loads(out) == {"a": 1, "b": "Å"}
     with pytest.raises(ValueError, match="not JSON compliant"):
-        show_json(float("nan"))
+        show(Report(float("nan")), as_json=True)
+    assert CliRunner().invoke(command).stdout == "words\n"

@@ -22,7 +22,7 @@ def test_prepare_writes_a_data_set_and_says_where(run, tmp_path):
     assert json.loads(checked.stdout)["fingerprint"] == TASK.fingerprint
 
 
-@pytest.mark.parametrize("victim", ["data/r2scan/test-00000-of-00001.parquet", "manifest.json", "README.md"])
+@pytest.mark.parametrize("victim", ["data/target/test-00000-of-00001.parquet", "manifest.json", "README.md"])
 @pytest.mark.parametrize("damage", ["truncated", "altered", "removed"])
 def test_a_damaged_data_set_is_an_integrity_error(run, line_of, tmp_path, victim, damage):
     run("prepare", "--out", "here")
@@ -43,13 +43,13 @@ def test_check_of_nothing_says_what_to_do(run, line_of):
     assert "prepare" in line_of(result)
 
 
-@pytest.mark.parametrize("what", ["datasets", "tasks", "models", "methods"])
+@pytest.mark.parametrize("what", ["datasets", "tasks", "models", "strategies"])
 def test_lists_come_as_text_and_as_json(run, what):
     names = [row["name"] for row in json.loads(run("list", what, "--json").stdout)]
     text = run("list", what).stdout
     assert all(name in text for name in names)
-    assert names or text.strip() == "no methods yet"
-    lines = text.splitlines()
+    assert names
+    lines = [line for line in text.splitlines() if not line.startswith(" ")]
     starts = {
         line.index(row["about"])
         for line, row in zip(lines, json.loads(run("list", what, "--json").stdout), strict=True)
@@ -127,9 +127,13 @@ def test_a_data_set_does_not_replace_another(run, line_of, tmp_path, salts):
         (["info", "mini-statc"], 2, "did you mean 'mini-static'"),
         (["prepare", "extxyz"], 2, "give them with --from PATH"),
         (["prepare", "extxyz", "--from", "nowhere.xyz"], 3, "cannot read nowhere.xyz"),
-        (["prepare", "extxyz", "--from", "LDA=a.xyz"], 2, "'LDA' is no functional; known: PBE, PBE+U, r2SCAN"),
-        (["prepare", "extxyz", "--from", "bad.xyz", "--out", "x"], 3, "bad.xyz: ASE cannot read it"),
-        (["prepare", "extxyz", "--from", "empty", "--out", "x"], 3, "no files ending in .xyz, .extxyz in empty"),
+        (["prepare", "extxyz", "--from", "r2scam=a.xyz"], 2, "unknown functional 'r2scam'; did you mean 'r2SCAN'"),
+        (
+            ["prepare", "extxyz", "--from", "bad.xyz", "--out", "x"],
+            3,
+            "bad.xyz line 1 is 'not a structure' where a frame begins",
+        ),
+        (["prepare", "extxyz", "--from", "empty", "--out", "x"], 3, "no files named like .xyz or .extxyz in empty"),
         (["prepare", "mini", "--from", "empty"], 2, "is not made from files; leave --from out"),
         (["prepare", "mini", "--release", "1"], 2, "has no releases; leave --release out"),
         (["export", "empty", "-f", "mace", "-o", "out"], 3, "no data set in empty"),
@@ -147,9 +151,12 @@ def test_another_split_is_another_version(run):
     assert manifest["version"] == "1+by-chemsys+without-Fe-Ni"
     assert manifest["split_rule"]["held_out"] == ["Fe", "Ni"]
     assert manifest["fingerprint"] != TASK.fingerprint
-    scored = run("score", "floor:copy-gga", "--dataset", "here")
+    scored = run("score", "floor:copy-source", "--task", "mini-static", "--dataset", "here")
     assert scored.exit_code == 3
     assert "is about data with fingerprint" in scored.stderr
+    own = run("score", "floor:copy-source", "--dataset", "here")
+    assert own.exit_code == 0
+    assert "task here-static: the r²SCAN labels of the test pairs of here" in own.stderr
 
 
 def test_what_is_no_element_is_told(run, line_of):
@@ -183,3 +190,38 @@ def test_the_test_materials_are_taken_out_of_a_source_training_set(run, tmp_path
     assert result.exit_code == 0
     assert "source training set: 2 of 2 records are left (0 by id, 0 by structure)" in result.stderr
     assert (tmp_path / "here.source-train.txt").read_text() == "mp-1\nU3O8\n"
+
+
+def test_what_was_prepared_from_files_is_known_by_its_name_to_every_command(run, salts):
+    made = run("prepare", "extxyz", "--from", salts, "--name", "my-salts", "--json", "--offline")
+    assert made.exit_code == 0, made.output
+    manifest = json.loads(made.stdout)
+    for name in ("my-salts", manifest["dataset"]):
+        assert run("refs", "fit", name, "--offline", "--allow-missing").exit_code == 0
+        assert run("export", name, "-f", "extxyz", "-o", "files", "--offline").exit_code == 0
+        assert run("prepare", name, "--check").exit_code == 0
+        analysed = run("analyze", name, "--offline", "--resamples", "5", "--json")
+        assert json.loads(analysed.stdout)["dataset"]["fingerprint"] == manifest["fingerprint"]
+    listed = {row["name"]: row["prepared"] for row in json.loads(run("list", "datasets", "--json").stdout)}
+    (entry,) = listed["my-salts"]
+    assert entry["fingerprint"] == manifest["fingerprint"]
+    assert entry["recipe"] == f"xferbench prepare extxyz --from {salts} --name my-salts"
+    assert run(*entry["recipe"].split()[1:]).exit_code == 0
+
+
+def test_the_schema_of_a_file_is_printed_as_json(run):
+    schema = json.loads(run("schema", "task").stdout)
+    assert schema["$ref"] == "#/$defs/Task"
+
+
+def test_matpes_prepared_from_files_is_there_for_the_commands_that_follow(run, script, tmp_path):
+    script("matpes_like").write(tmp_path / "files", 300)
+    made = run("prepare", "matpes", "--from", "files", "--offline")
+    assert made.exit_code == 0, made.output
+    for command in (
+        ["refs", "fit", "matpes", "--allow-missing"],
+        ["analyze", "matpes", "--resamples", "5"],
+        ["audit", "matpes", "--train", "files"],
+    ):
+        result = run(*command, "--offline")
+        assert result.exit_code == 0, result.output

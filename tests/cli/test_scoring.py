@@ -16,7 +16,7 @@ TASK = load_task("mini-static")
         ('raise ValueError("no weights")\n', "no weights"),
         ("import sys\nsys.exit(0)\n", "exit"),
         ("x = 1\n", "FUNCTIONAL"),
-        ('FUNCTIONAL = "r2scan"\ncalculator = 1\n', "did you mean 'r2SCAN'"),
+        ('FUNCTIONAL = "r2scam"\ncalculator = 1\n', "did you mean 'r2SCAN'"),
         ('FUNCTIONAL = "r2SCAN"\n', "load_model"),
     ],
 )
@@ -31,7 +31,7 @@ def test_a_model_file_that_cannot_be_loaded_is_wrong_usage(run, line_of, tmp_pat
 def test_score_prints_a_table_or_json(run, lennard_jones):
     text = run("score", lennard_jones, "--limit", "3")
     assert text.exit_code == 0
-    assert "Copy of the GGA label" in text.stdout
+    assert "Copy of the source label" in text.stdout
     (first, *floors) = json.loads(run("score", lennard_jones, "--limit", "3", "--json").stdout)
     assert first["model"]["id"] == "lennard-jones"
     assert {floor["model"]["kind"] for floor in floors} == {"floor"}
@@ -126,7 +126,7 @@ def test_energies_per_atom_are_recognised(run, line_of, tmp_path, good_rows, cac
 
     from xferbench.dataset import Dataset, locate
 
-    atoms = {frame.frame_id: frame.n_atoms for frame in Dataset.open(locate("mini", cache)).frames("r2scan")}
+    atoms = {frame.frame_id: frame.n_atoms for frame in Dataset.open(locate("mini", cache)).frames("target")}
     rows = [{**row, "energy": row["energy"] / atoms[row["frame_id"]]} for row in good_rows]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "mine.parquet")
     result = run("score", "mine.parquet", "--functional", "r2SCAN")
@@ -156,7 +156,7 @@ def test_a_truncated_predictions_file_is_an_integrity_error(run, line_of, tmp_pa
 )
 def test_a_model_that_never_answers_is_a_failed_check_with_the_reason(run, line_of, tmp_path, body, reason):
     (tmp_path / "model.py").write_text(f"FUNCTIONAL = 'r2SCAN'\n\n\ndef predict(structures):\n    {body}\n")
-    result = run("score", "model.py", "--limit", "1", "--batch-size", "200", "--timeout", "1")
+    result = run("score", "model.py", "--limit", "1", "--batch-atoms", "2000", "--timeout", "1")
     assert result.exit_code in {1, 2}
     assert reason in line_of(result)
 
@@ -184,7 +184,7 @@ def test_a_failed_structure_is_counted_and_the_rest_is_scored(run, tmp_path, cac
     [
         (["score", "chgnet:0.3"], 2, "did you mean 'chgnet:0.3.0'"),
         (["score", "chgnet:r2scan", "-t", "mini-statc"], 2, "did you mean 'mini-static'"),
-        (["score", "floor:copy"], 2, "did you mean 'copy-gga'"),
+        (["score", "floor:copy"], 2, "did you mean 'copy-source'"),
         (["score", "nowhere/model.py"], 2, "does not exist"),
         (["score", "nowhere.parquet", "--functional", "PBE"], 3, "cannot read nowhere.parquet"),
         (["check", "chgnet:1"], 2, "known: chgnet:0.2.0"),

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from xferbench.workflow import studies
+from xferbench import studies
 
 
 @pytest.mark.parametrize(
@@ -32,29 +32,30 @@ def asked(monkeypatch):
     """What the command asks for, without doing it."""
     calls = []
 
-    def conduct(dataset, grid, out, means, **options):
-        calls.append((dataset, grid, out, means, options))
+    def run_study(data, grid, out, execution):
+        calls.append((data.name, grid, out, execution))
         raise studies.CheckFailedError("nothing was done")
 
-    monkeypatch.setattr(studies, "conduct", conduct)
+    monkeypatch.setattr(studies, "run_study", run_study)
     return calls
 
 
 def test_a_study_of_methods_is_asked_for_as_typed(run, asked):
     result = run(
-        "study", "methods", "mini", "--methods", "scratch, lora", "--seeds", "2", "--epochs", "5", "--subset", "0.5",
-        "--option", "lora:rank=4", "--jobs", "2", "--cluster", "slurm", "--cluster-option", "timeout_min=60", "-o", "out",
+        "study", "methods", "mini", "--methods", "paper-1, lora", "--seeds", "2", "--epochs", "5", "--subset", "0.5",
+        "--option", "lora:rank=4", "--model", "sevennet:7net-0", "--jobs", "2", "--cluster", "slurm", "--cluster-option", "timeout_min=60", "-o", "out",
     )  # fmt: skip
     assert result.exit_code == 1
-    [(dataset, grid, out, means, _)] = asked
+    [(dataset, grid, out, execution)] = asked
     assert (dataset, str(out)) == ("mini", "out")
-    assert (grid.kind, grid.methods, grid.subsets, grid.n_seeds) == ("methods", ("scratch", "lora"), (0.5,), 2)
+    assert (grid.kind, grid.methods, grid.subsets, grid.n_seeds) == ("methods", ("paper-1", "lora"), (0.5,), 2)
     assert grid.config["epochs"] == 5
-    assert grid.options == {"lora": {"rank": 4}}
-    assert (means.jobs, means.cluster, means.cluster_options) == (2, "slurm", ("timeout_min=60",))
+    assert grid.options == {"lora+model-aware": {"rank": 4}}
+    assert grid.models == ("sevennet:7net-0",)
+    assert (execution.jobs, execution.cluster, execution.cluster_options) == (2, "slurm", ("timeout_min=60",))
 
 
-def test_all_methods_are_compared_unless_some_are_named(run, asked):
+def test_the_usual_methods_are_compared_unless_some_are_named(run, asked):
     run("study", "methods", "-o", "out")
     assert asked[0][1].methods == ()
 
@@ -65,7 +66,7 @@ def test_scaling_fits_references_to_all_energies_unless_told_otherwise(run, aske
     first, second = (grid for _, grid, *_ in asked)
     assert first.config["reference_data"] == "train"
     assert second.config["reference_data"] == "subset"
-    assert (first.methods, first.fit_from) == (("scratch", "finetune-refit-refs"), 10)
+    assert (first.methods, first.fit_from) == (("paper-1", "paper-4"), 10)
     assert first.subsets == (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
@@ -76,7 +77,7 @@ def test_a_real_study_from_the_command_line(run, tmp_path):
     assert result.exit_code == 0, result.stderr
     values = json.loads(result.stdout)
     errors = {(item["method"], item["quantity"]): item["mean"] for item in values["errors"]}
-    assert errors["zero-shot", "forces"] < errors["scratch", "forces"]
+    assert errors["zero-shot+model-aware", "forces"] < errors["scratch+fit", "forces"]
     assert values["plan"]["seeds"] == [0]
     assert (tmp_path / "out" / "index.html").exists()
     before = (tmp_path / "out" / "study.json").read_bytes()
@@ -88,11 +89,11 @@ def test_a_real_study_from_the_command_line(run, tmp_path):
 def test_a_study_with_a_failed_run_shows_what_there_is_and_ends_with_1(run, tmp_path):
     atoms = tmp_path / "atoms.csv"
     atoms.write_text("element,PBE,r2SCAN\nLi,-0.2,-0.3\n")
-    arguments = ["study", "methods", "mini", "--methods", "zero-shot,finetune-isolated-atoms", "--seeds", "1"]
-    arguments += ["--set", "threads=1", "--option", f"finetune-isolated-atoms:atoms={atoms}", "-o", "out"]
+    arguments = ["study", "methods", "mini", "--methods", "zero-shot,finetune+atoms", "--seeds", "1"]
+    arguments += ["--set", "threads=1", "--set", f"atoms={atoms}", "-o", "out"]
     result = run(*arguments)
     assert result.exit_code == 1
-    assert "| zero-shot | 1 | " in result.stdout
+    assert "\nzero-shot+model-aware  " in result.stdout
     assert result.stderr.splitlines()[-1] == (
         "Error: 1 of 2 runs failed; the report says why, the same command tries them again"
     )

@@ -19,14 +19,18 @@ def start(tmp_path):
 
 
 def test_train_prints_a_table_or_json_and_resumes(run, start):
-    command = ["train", "zero-shot", "--start", start, "--threads", "1"]
+    command = ["train", "--strategy", "zero-shot", "--model", f"chgnet:{start}", "--threads", "1"]
     text = run(*command)
     assert text.exit_code == 0, text.stderr
-    assert "r2SCAN test" in text.stdout
-    assert "score it with: xferbench score runs/zero-shot-mini-seed0/model.py" in text.stderr
+    assert "target test" in text.stdout
+    assert "score it with: xferbench score runs/chgnet-start-zero-shot-model-aware-mini-seed0/model.py" in text.stderr
     again = run(*command, "--resume", "--json")
     found = json.loads(again.stdout)
-    assert (found["run"], found["best_epoch"], found["test"]["n_frames"]) == ("runs/zero-shot-mini-seed0", 0, 59)
+    assert (found["run"], found["best_epoch"], found["test"]["n_frames"]) == (
+        "runs/chgnet-start-zero-shot-model-aware-mini-seed0",
+        0,
+        59,
+    )
     refused = run(*command)
     assert refused.exit_code == 2
     assert "continue it with --resume" in refused.stderr
@@ -35,15 +39,17 @@ def test_train_prints_a_table_or_json_and_resumes(run, start):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["train", "lorra"], 2, "unknown method 'lorra'; did you mean 'lora'"),
-        (["train", "lora", "minni"], 2, "did you mean 'mini'"),
-        (["train", "lora", "--preset", "big"], 2, "unknown preset 'big'"),
-        (["train", "lora", "--set", "lr"], 2, "setting 'lr' is not key=value"),
-        (["train", "lora", "--set", "options.rang=3"], 2, "unknown key rang (did you mean rank?)"),
-        (["train", "lora", "--set", "foo=1"], 2, "unknown key foo; docs/training.md has the settings"),
-        (["train", "lora", "--lr", "-1"], 2, "lr = -1.0 must be positive"),
-        (["train", "lora", "--start", "no.pth.tar"], 3, "cannot read no.pth.tar"),
-        (["train", "lora", "--device", "tpu"], 2, "device 'tpu' cannot be used"),
+        (["train", "--strategy", "lorra"], 2, "unknown strategy 'lorra'; did you mean 'lora'"),
+        (["train", "--references", "fitt"], 2, "unknown reference scheme 'fitt'; did you mean 'fit'"),
+        (["train", "--preset", "paper-1", "--references", "paired"], 2, "scratch starts from none; take fit"),
+        (["train", "minni"], 2, "did you mean 'mini'"),
+        (["train", "--strategy", "lora", "--preset", "big"], 2, "unknown preset 'big'"),
+        (["train", "--strategy", "lora", "--set", "lr"], 2, "setting 'lr' is not key=value"),
+        (["train", "--strategy", "lora", "--set", "options.rang=3"], 2, "unknown key rang (did you mean rank?)"),
+        (["train", "--strategy", "lora", "--set", "foo=1"], 2, "unknown key foo; docs/training.md has the settings"),
+        (["train", "--strategy", "lora", "--lr", "-1"], 2, "lr = -1.0 must be positive"),
+        (["train", "--model", "chgnet:no.pth.tar"], 3, "cannot read no.pth.tar"),
+        (["train", "--strategy", "lora", "--device", "tpu"], 2, "device 'tpu' cannot be used"),
     ],
 )
 def test_wrong_usage_is_one_line_and_leaves_nothing(refused, arguments, code, message):
@@ -51,15 +57,34 @@ def test_wrong_usage_is_one_line_and_leaves_nothing(refused, arguments, code, me
 
 
 def test_an_interrupted_run_says_how_to_go_on(run, start):
-    command = ["train", "head-only", "--start", start, "--epochs", "2", "--batch-size", "50", "--threads", "1"]
+    command = [
+        "train",
+        "--strategy",
+        "head",
+        "--model",
+        f"chgnet:{start}",
+        "--epochs",
+        "2",
+        "--batch-size",
+        "50",
+        "--threads",
+        "1",
+    ]
     stopped = run(*command, "--set", "epoch_limit=1")
     assert stopped.exit_code != 0
     assert "stopped after 1 epochs; continue with the same command and --resume" in stopped.stderr
     assert run(*command, "--resume").exit_code == 0
 
 
-def test_methods_are_listed_with_one_line_each(run):
-    lines = run("list", "methods").stdout.splitlines()
-    assert len(lines) >= 16
-    assert any(line.startswith("finetune-refit-refs ") and "method 4" in line for line in lines)
-    assert "low-rank" in run("info", "lora").stdout
+def test_the_errors_before_training_and_after_the_first_epoch_are_told(run, start):
+    command = ["train", "--preset", "paper-4", "--model", f"chgnet:{start}", "--epochs", "2", "--threads", "1"]
+    told = run(*command).stderr
+    assert "before training: validation errors" in told
+    assert "after the first epoch: validation errors" in told
+
+
+def test_strategies_are_listed_with_one_line_each(run):
+    lines = run("list", "strategies").stdout.splitlines()
+    assert len(lines) >= 10
+    assert any(line.startswith("lora ") and "Low-rank" in line for line in lines)
+    assert "Low-rank" in run("info", "lora").stdout

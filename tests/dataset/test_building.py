@@ -22,12 +22,13 @@ from xferbench.dataset import Dataset, build, prepare, sharding, spill, verify
 from xferbench.dataset.building import LIBRARIES, library_versions
 from xferbench.dataset.layout import CARD, DROPS, MANIFEST, expected_files, read_drops, read_shard
 from xferbench.errors import DataError, StorageError, UnknownNameError
-from xferbench.records import SPLITS, Drop, Functional, SplitRule
+from xferbench.functionals import Functional
+from xferbench.records import SPLITS, Drop, SplitRule
 from xferbench.splits import subset_key
 from xferbench.storage import TEMPORARY, lock
 
 FILES = expected_files([])
-SHARD = "data/r2scan/train-00000-of-00001.parquet"
+SHARD = "data/target/train-00000-of-00001.parquet"
 
 
 def files(directory):
@@ -50,7 +51,7 @@ def undisturbed(synthetic_dataset):
 @pytest.fixture
 def smaller_source(make_pairs, synthetic_source):
     """The same source before five materials were added."""
-    return replace(synthetic_source, frames=[frame for pair in make_pairs(9) for frame in (pair.gga, pair.r2scan)])
+    return replace(synthetic_source, frames=[frame for pair in make_pairs(9) for frame in (pair.source, pair.target)])
 
 
 @pytest.fixture
@@ -65,9 +66,9 @@ class TestBuild:
         verify(tmp_path / "d")
         assert opened.directory == tmp_path / "d"
 
-    def test_nothing_but_the_lock_is_left_beside_it(self, synthetic_source, tmp_path):
+    def test_nothing_is_left_beside_it(self, synthetic_source, tmp_path):
         build(synthetic_source, tmp_path / "d")
-        assert sorted(path.name for path in tmp_path.iterdir()) == [".d.lock", "d"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["d"]
 
     def test_the_same_frames_give_the_same_bytes_in_any_order(self, synthetic_source, undisturbed, tmp_path):
         build(replace(synthetic_source, frames=iter(synthetic_source.frames[::-1])), tmp_path / "d")
@@ -83,7 +84,7 @@ class TestBuild:
         monkeypatch.setattr(sharding, "SHARD_ROWS", 10)
         monkeypatch.setattr(sharding, "GROUP_ROWS", 5)
         opened = build(synthetic_source, tmp_path / "d")
-        assert "data/gga/train-00002-of-00003.parquet" in files(tmp_path / "d")
+        assert "data/source/train-00002-of-00003.parquet" in files(tmp_path / "d")
         verify(tmp_path / "d")
         whole = build(synthetic_source, tmp_path / "w")
         assert opened.fingerprint == whole.fingerprint
@@ -111,7 +112,7 @@ class TestBuild:
                 assert row["subset_key"] == subset_key(row["material_id"], synthetic_source.split)
 
     def test_drops_of_source_and_pairing_are_listed_and_counted(self, make_pairs, synthetic_source, tmp_path):
-        lonely = make_pairs()[0].gga
+        lonely = make_pairs()[0].source
         source = replace(
             synthetic_source,
             frames=[*synthetic_source.frames, replace(lonely, pair_id="lonely", frame_id="lonely")],
@@ -140,11 +141,11 @@ class TestBuild:
 
     def test_pbe_plus_u_frames_are_in_the_gga_configuration(self, synthetic_source, tmp_path):
         frames = [
-            replace(frame, functional=Functional.PBE_U) if frame.functional is Functional.PBE else frame
+            replace(frame, functional=Functional("PBE+U")) if frame.functional == Functional("PBE") else frame
             for frame in synthetic_source.frames
         ]
         opened = build(replace(synthetic_source, frames=frames), tmp_path / "d")
-        assert {frame.functional for frame in opened.frames("gga")} == {Functional.PBE_U}
+        assert {frame.functional for frame in opened.frames("source")} == {Functional("PBE+U")}
         verify(tmp_path / "d")
 
     @pytest.mark.parametrize(
@@ -160,11 +161,11 @@ class TestBuild:
         assert list(tmp_path.iterdir()) == []
 
     def test_a_source_without_pairs_says_why(self, synthetic_source, tmp_path):
-        gga = [frame for frame in synthetic_source.frames if frame.functional is Functional.PBE]
-        first = min(gga, key=lambda frame: frame.pair_id)
+        source = [frame for frame in synthetic_source.frames if frame.functional == Functional("PBE")]
+        first = min(source, key=lambda frame: frame.pair_id)
         said = rf"no pairs: all was left out \({{'no_partner': 42}}\), such as '{first.pair_id}': no_partner, only {first.frame_id}"
         with pytest.raises(DataError, match=said):
-            build(replace(synthetic_source, frames=gga), tmp_path / "d")
+            build(replace(synthetic_source, frames=source), tmp_path / "d")
 
     def test_a_source_without_records_is_said_to_be_empty(self, synthetic_source, tmp_path):
         with pytest.raises(DataError, match=r"'synthetic' has no pairs: what it is made from holds no records"):
@@ -188,7 +189,7 @@ class TestReplacing:
         build(synthetic_source, tmp_path / "d")
         assert files(tmp_path / "d") == undisturbed
 
-    @pytest.mark.parametrize("name", ["thesis.tex", "data/own.csv", "data/r2scan/notes"])
+    @pytest.mark.parametrize("name", ["thesis.tex", "data/own.csv", "data/target/notes"])
     def test_a_directory_with_anything_else_in_it_is_never_removed(self, directory, synthetic_source, name):
         (directory / name).write_text("precious")
         with pytest.raises(StorageError, match=rf"is not empty and holds {name}, so it is no data set to replace"):
@@ -254,7 +255,7 @@ class TestPrepare:
         assert "manifest.json was altered" in caplog.text
 
     def test_new_frames_are_an_older_state(self, directory, register, synthetic_source, make_pairs, caplog):
-        frames = [frame for pair in make_pairs(copies=4) for frame in (pair.gga, pair.r2scan)]
+        frames = [frame for pair in make_pairs(copies=4) for frame in (pair.source, pair.target)]
         register(lambda: replace(synthetic_source, frames=frames))
         opened = prepare("synthetic", directory)
         assert len(opened.pairs()) == 56
@@ -317,7 +318,7 @@ class TestDisk:
         with pytest.raises(StorageError, match="No space left on device; free some space or choose another place"):
             build(smaller_source, directory)
         assert files(directory) == undisturbed
-        assert sorted(path.name for path in directory.parent.iterdir()) == [".synthetic.lock", "synthetic"]
+        assert sorted(path.name for path in directory.parent.iterdir()) == ["synthetic"]
 
     def test_a_read_only_place_is_one_clear_line(self, synthetic_source, tmp_path):
         (tmp_path / "source").write_bytes(pickle.dumps(synthetic_source))
@@ -376,7 +377,7 @@ def killed_source(request, make_pairs, synthetic_source):
     if request.param == "a few":
         return synthetic_source
     return replace(
-        synthetic_source, frames=[frame for pair in make_pairs(copies=200) for frame in (pair.gga, pair.r2scan)]
+        synthetic_source, frames=[frame for pair in make_pairs(copies=200) for frame in (pair.source, pair.target)]
     )
 
 
@@ -410,7 +411,6 @@ def test_killed_at_random_moments_it_leaves_all_or_nothing_and_a_rerun_finishes(
     build(killed_source, tmp_path / "undisturbed")
     undisturbed = files(tmp_path / "undisturbed")
     shutil.rmtree(tmp_path / "undisturbed")
-    (tmp_path / ".undisturbed.lock").unlink()
     rng = random.Random()
     target = tmp_path / "d"
     rounds, longest = (20, 0.25) if len(killed_source.frames) < 100 else (8, 0.5)
@@ -422,7 +422,7 @@ def test_killed_at_random_moments_it_leaves_all_or_nothing_and_a_rerun_finishes(
             assert files(target) in ({}, undisturbed)
         build(killed_source, target)
         assert files(target) == undisturbed
-        assert sorted(path.name for path in tmp_path.iterdir()) == [".d.lock", "d", "source"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["d", "source"]
 
 
 LOADER = """
@@ -430,7 +430,7 @@ import json, sys
 from datasets import load_dataset
 def rows(directory, *config):
     return {split: data.to_list() for split, data in load_dataset(directory, *config).items()}
-print(json.dumps([[rows(d, "gga"), rows(d, "r2scan"), rows(d)] for d in sys.argv[1:]]))
+print(json.dumps([[rows(d, "source"), rows(d, "target"), rows(d)] for d in sys.argv[1:]]))
 """
 
 
@@ -446,12 +446,12 @@ def test_datasets_opens_the_directory_offline_with_the_same_rows(
     command = [sys.executable, "-c", LOADER, *(item.directory for item in opened)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     assert done.returncode == 0, done.stderr
-    for dataset, (gga, r2scan, default), splits in zip(
+    for dataset, (source, target, default), splits in zip(
         opened, json.loads(done.stdout), [{"train", "test"}, set(SPLITS)], strict=True
     ):
-        assert default == r2scan
-        assert set(gga) == set(r2scan) == splits
-        for config, loaded in (("gga", gga), ("r2scan", r2scan)):
+        assert default == target
+        assert set(source) == set(target) == splits
+        for config, loaded in (("source", source), ("target", target)):
             for split, rows in loaded.items():
                 assert same_rows(rows, dataset.frames(config, split))
         verify(dataset.directory)

@@ -43,8 +43,8 @@ def test_every_shard_is_in_a_configuration_and_r2scan_is_the_default(facts):
     splits = {name: {**split, "pairs": 1} for name, split in facts["splits"].items()}
     configs = front_matter(render({**facts, "splits": splits}, ""))["configs"]
     assert [(config["config_name"], config.get("default", False)) for config in configs] == [
-        ("gga", False),
-        ("r2scan", True),
+        ("source", False),
+        ("target", True),
     ]
     assert stated_shards(configs) == PATTERNS
 
@@ -102,7 +102,7 @@ def test_uncovered_elements_are_named(facts):
 
 def test_drops_are_a_table_with_their_meaning(facts):
     text = render({**facts, "drops": {"no_partner": 7, "unconverged": 2}}, "")
-    assert "| `no_partner` | 7 | only one of the two functionals is there |" in text
+    assert "| `no_partner` | 7 | only one of the two sides is there |" in text
     assert "| `unconverged` | 2 | see the data source |" in text
 
 

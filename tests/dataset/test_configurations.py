@@ -10,14 +10,18 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import get_dataset_config_names, load_dataset
 
-from xferbench import dataset, export, scoring, workflow
+import xferbench as xb
+from xferbench import dataset, export, scoring
 from xferbench.analysis import Settings, analyze
 from xferbench.dataset.layout import MANIFEST, configurations, seal, shard, shards
 from xferbench.errors import DataError, IntegrityError, UnknownNameError
+from xferbench.functionals import Functional, Pair
 from xferbench.pairing import DUPLICATE_ID, MISSING_ENERGY, OTHER_PHASE, WRONG_FUNCTIONAL
-from xferbench.records import SPLITS, Functional, Geometry
+from xferbench.records import SPLITS, Geometry
 from xferbench.storage import read_json, sha256, write_json
 from xferbench.tables import write_table
+
+PAIR = Pair(source=(Functional("PBE"), Functional("PBE+U")), target=(Functional("r2SCAN"),))
 
 
 def alone(frame, **changes):
@@ -26,14 +30,14 @@ def alone(frame, **changes):
 
 @pytest.fixture(scope="module")
 def unpaired_source(synthetic_source):
-    r2scan = [alone(frame) for frame in synthetic_source.frames if not frame.functional.is_gga]
+    target = [alone(frame) for frame in synthetic_source.frames if frame.functional.rung != "GGA"]
     bad = [
-        alone(r2scan[0], frame_id="no energy", energy=None),
-        alone(r2scan[0], frame_id="twice"),
-        alone(r2scan[1], frame_id="twice"),
-        alone(r2scan[0], frame_id="gga", functional=Functional.PBE),
+        alone(target[0], frame_id="no energy", energy=None),
+        alone(target[0], frame_id="twice"),
+        alone(target[1], frame_id="twice"),
+        alone(target[0], frame_id="source", functional=Functional("PBE")),
     ]
-    return replace(synthetic_source, name="alone", geometry=Geometry.UNPAIRED, frames=[*r2scan, *bad])
+    return replace(synthetic_source, name="alone", geometry=Geometry.UNPAIRED, frames=[*target, *bad])
 
 
 @pytest.fixture(scope="module")
@@ -43,18 +47,18 @@ def unpaired(unpaired_source, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def relaxed_source(synthetic_source):
-    """Pairs relaxed apart, one of them to another phase, and all r2SCAN frames for training."""
+    """Pairs relaxed apart, one of them to another phase, and all target frames for training."""
     pairs = {}
     for frame in synthetic_source.frames:
-        pairs.setdefault(frame.pair_id, {})[frame.functional.is_gga] = frame
+        pairs.setdefault(frame.pair_id, {})[(frame.functional.rung == "GGA")] = frame
     chosen = {frame.material_id: both for both in pairs.values() for frame in both.values()}
     last = []
     for both in chosen.values():
         moved = replace(both[False], cell=both[False].cell * 1.01, positions=both[False].positions * 1.01)
         last += [replace(both[True], pair_id=moved.material_id), replace(moved, pair_id=moved.material_id)]
-    odd = next(i for i, frame in enumerate(last) if not frame.functional.is_gga and frame.n_atoms == 2)
+    odd = next(i for i, frame in enumerate(last) if frame.functional.rung != "GGA" and frame.n_atoms == 2)
     last[odd] = replace(last[odd], cell=np.diag([2.0, 2.0, 20.0]))
-    every = [alone(frame) for frame in synthetic_source.frames if not frame.functional.is_gga]
+    every = [alone(frame) for frame in synthetic_source.frames if frame.functional.rung != "GGA"]
     return replace(synthetic_source, name="relaxed", geometry=Geometry.SAME_MATERIAL, frames=[*last, *every])
 
 
@@ -73,19 +77,19 @@ def energies(synthetic_source, tmp_path_factory):
 
 class TestUnpaired:
     def test_there_is_one_configuration_sorted_by_frame_id(self, unpaired, unpaired_source):
-        assert unpaired.configs == ("r2scan",)
-        ids = {split: [frame.frame_id for frame in unpaired.frames("r2scan", split)] for split in SPLITS}
+        assert unpaired.configs == ("target",)
+        ids = {split: [frame.frame_id for frame in unpaired.frames("target", split)] for split in SPLITS}
         assert all(names == sorted(names) for names in ids.values())
         good = [frame.frame_id for frame in unpaired_source.frames[:-4]]
         assert sorted(name for names in ids.values() for name in names) == sorted(good)
 
     def test_the_split_is_that_of_the_materials(self, unpaired, synthetic_dataset):
         assert unpaired.splits == synthetic_dataset.splits
-        assert {unpaired.splits[frame.material_id] for frame in unpaired.frames("r2scan", "test")} == {"test"}
+        assert {unpaired.splits[frame.material_id] for frame in unpaired.frames("target", "test")} == {"test"}
 
     def test_what_is_of_no_use_is_counted(self, unpaired):
         assert unpaired.manifest["drops"] == {DUPLICATE_ID: 2, MISSING_ENERGY: 1, WRONG_FUNCTIONAL: 1}
-        assert unpaired.manifest["splits"]["train"]["pairs"] == len(unpaired.frames("r2scan", "train"))
+        assert unpaired.manifest["splits"]["train"]["pairs"] == len(unpaired.frames("target", "train"))
 
     def test_it_verifies_and_is_left_alone_when_it_is_prepared_again(self, unpaired, unpaired_source, register, caplog):
         dataset.verify(unpaired.directory)
@@ -95,26 +99,24 @@ class TestUnpaired:
         assert "building again" not in caplog.text
 
     def test_datasets_opens_it(self, unpaired, tmp_path):
-        assert get_dataset_config_names(str(unpaired.directory)) == ["r2scan"]
+        assert get_dataset_config_names(str(unpaired.directory)) == ["target"]
         opened = load_dataset(str(unpaired.directory), cache_dir=str(tmp_path))
         assert opened["train"].num_rows == unpaired.manifest["splits"]["train"]["pairs"]
 
     def test_the_card_and_the_summary_speak_of_frames(self, unpaired):
         card = (unpaired.directory / "README.md").read_text()
-        assert "r2SCAN calculations for training, without GGA partners, `unpaired`" in card
+        assert "r²SCAN calculations for training, without partners, `unpaired`" in card
         assert "| split | frames | materials |" in card
         assert '"gga"' not in card
         assert " 27 frames of 9 materials" in dataset.summary(unpaired)
 
     def test_comparing_functionals_is_refused_in_one_line(self, unpaired, synthetic_task):
-        message = (
-            r"^data set alone has r2SCAN frames and no GGA partners.*good for training and for `xferbench refs fit"
-        )
+        message = r"^data set alone has r²SCAN frames and no partners.*good for training and for `xferbench refs fit"
         for refused in (
             unpaired.pairs,
-            lambda: unpaired.frames("gga"),
+            lambda: unpaired.frames("source"),
             lambda: analyze(unpaired, Settings()),
-            lambda: workflow.compare_references(str(unpaired.directory)),
+            lambda: xb.compare_references(str(unpaired.directory)),
             lambda: scoring.expected_frames(synthetic_task, unpaired),
         ):
             with pytest.raises(DataError, match=message) as caught:
@@ -122,14 +124,14 @@ class TestUnpaired:
             assert "\n" not in str(caught.value)
 
     def test_references_can_be_fitted(self, unpaired):
-        (fit,) = workflow.fit_references(str(unpaired.directory), functional="r2SCAN")
+        (fit,) = xb.fit_references(str(unpaired.directory), functional="r2SCAN").fits
         assert fit.n_frames == unpaired.manifest["splits"]["train"]["pairs"]
-        (everything,) = workflow.fit_references(str(unpaired.directory))
+        (everything,) = xb.fit_references(str(unpaired.directory)).fits
         assert everything.energies == fit.energies
 
     def test_it_can_be_exported(self, unpaired, tmp_path):
         exported = export.export(unpaired, "extxyz", tmp_path)
-        assert [item.path.name for item in exported] == [f"r2scan-{split}.extxyz" for split in SPLITS]
+        assert [item.path.name for item in exported] == [f"target-{split}.extxyz" for split in SPLITS]
 
     def test_frames_to_be_paired_are_refused(self, unpaired_source, synthetic_source, tmp_path):
         mixed = replace(unpaired_source, frames=[*unpaired_source.frames, *synthetic_source.frames])
@@ -143,18 +145,18 @@ class TestUnpaired:
 
 class TestTraining:
     def test_every_r2scan_frame_is_there_in_the_split_of_its_material(self, relaxed, synthetic_dataset):
-        assert relaxed.configs == ("gga", "r2scan", "r2scan-frames")
+        assert relaxed.configs == ("source", "target", "target-frames")
         for split in SPLITS:
-            found = relaxed.frames("r2scan-frames", split)
+            found = relaxed.frames("target-frames", split)
             assert {frame.pair_id for frame in found} <= {""}
             assert [frame.frame_id for frame in found] == sorted(
-                frame.frame_id for frame in synthetic_dataset.frames("r2scan", split)
+                frame.frame_id for frame in synthetic_dataset.frames("target", split)
             )
             assert {relaxed.splits[frame.material_id] for frame in found} <= {split}
 
     def test_pairs_say_how_their_structures_differ_and_other_phases_are_dropped(self, relaxed):
         assert relaxed.manifest["drops"] == {OTHER_PHASE: 1}
-        changes = [pair.r2scan.provenance["same_material"]["volume_change"] for pair in relaxed.pairs()]
+        changes = [pair.target.provenance["same_material"]["volume_change"] for pair in relaxed.pairs()]
         assert changes == pytest.approx([1.01**3 - 1] * 13)
         assert relaxed.manifest["phases"]["volume_change"]["50"] == pytest.approx(1.01**3 - 1)
         assert [
@@ -163,14 +165,14 @@ class TestTraining:
 
     def test_it_is_counted_on_the_card_and_in_the_summary(self, relaxed):
         card = (relaxed.directory / "README.md").read_text()
-        assert "## All r2SCAN frames" in card
+        assert "## All target frames" in card
         assert "| train | 27 | 9 |" in card
         assert "| `volume_change` | 0.0303 | 0.0303 | 0.0303 |" in card
-        assert "all r2SCAN frames, for training: train 27, val 0, test 15" in dataset.summary(relaxed)
+        assert "all target frames, for training: train 27, val 0, test 15" in dataset.summary(relaxed)
 
     def test_it_verifies_and_datasets_opens_it(self, relaxed, tmp_path):
         dataset.verify(relaxed.directory)
-        opened = load_dataset(str(relaxed.directory), "r2scan-frames", cache_dir=str(tmp_path))
+        opened = load_dataset(str(relaxed.directory), "target-frames", cache_dir=str(tmp_path))
         assert {split: table.num_rows for split, table in opened.items()} == {"train": 27, "test": 15}
 
     def test_it_does_not_touch_the_fingerprint_of_the_pairs(self, relaxed, relaxed_source, tmp_path):
@@ -185,7 +187,7 @@ class TestTraining:
         made = dataset.build(replace(relaxed_source, split=rule), tmp_path / "chemsys")
         dataset.verify(made.directory)
         systems = {
-            split: {frozenset(frame.numbers.tolist()) for frame in made.frames("r2scan-frames", split)}
+            split: {frozenset(frame.numbers.tolist()) for frame in made.frames("target-frames", split)}
             for split in SPLITS
         }
         assert not systems["train"] & systems["test"]
@@ -194,7 +196,7 @@ class TestTraining:
         import shutil
 
         copy = shutil.copytree(relaxed.directory, tmp_path / "copy")
-        path = shard("r2scan-frames", "train")
+        path = shard("target-frames", "train")
         table = pq.read_table(copy / path)
         write_table(copy / path, table.slice(1))
         manifest = read_json(copy / MANIFEST)
@@ -204,9 +206,9 @@ class TestTraining:
             dataset.verify(copy)
 
     def test_shards_of_training_are_counted_apart(self):
-        stated = [shard(config, "train") for config in ("gga", "r2scan")]
-        stated += [shard("r2scan-frames", "train", index, 2) for index in range(2)]
-        assert configurations(stated) == ("gga", "r2scan", "r2scan-frames")
+        stated = [shard(config, "train") for config in ("source", "target")]
+        stated += [shard("target-frames", "train", index, 2) for index in range(2)]
+        assert configurations(stated) == ("source", "target", "target-frames")
         found = [path for path, (_, split) in shards(stated).items() if split == "train"]
         assert found == stated
 
@@ -214,15 +216,15 @@ class TestTraining:
 class TestEnergiesOnly:
     def test_composition_and_energy_survive(self, energies, synthetic_dataset):
         for mine, theirs in zip(energies.pairs(), synthetic_dataset.pairs(), strict=True):
-            assert mine.r2scan.energy == theirs.r2scan.energy
-            assert mine.r2scan.numbers.tolist() == theirs.r2scan.numbers.tolist()
-            assert not mine.r2scan.has_structure
+            assert mine.target.energy == theirs.target.energy
+            assert mine.target.numbers.tolist() == theirs.target.numbers.tolist()
+            assert not mine.target.has_structure
         dataset.verify(energies.directory)
 
     def test_references_and_analysis_work(self, energies, synthetic_dataset):
-        fits, wanted = (workflow.fit_references(str(item.directory)) for item in (energies, synthetic_dataset))
+        fits, wanted = (xb.fit_references(str(item.directory)).fits for item in (energies, synthetic_dataset))
         assert [fit.energies for fit in fits] == [fit.energies for fit in wanted]
-        report = workflow.compare_references(str(energies.directory), n_resamples=3)
+        report = xb.compare_references(str(energies.directory), n_resamples=3)
         assert report.dataset == "energies"
         found = analyze(energies, Settings(n_resamples=3))
         assert found.counts.pairs == 42
@@ -241,5 +243,5 @@ class TestEnergiesOnly:
 
 
 def test_a_configuration_that_is_not_there_is_unknown(synthetic_dataset):
-    with pytest.raises(UnknownNameError, match="unknown family 'r2scan-frames'; did you mean"):
-        synthetic_dataset.frames("r2scan-frames")
+    with pytest.raises(UnknownNameError, match="unknown family 'target-frames'; did you mean"):
+        synthetic_dataset.frames("target-frames")

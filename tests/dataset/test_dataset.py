@@ -5,8 +5,6 @@ from __future__ import annotations
 import inspect
 import re
 
-import pytest
-
 from xferbench import dataset
 from xferbench.dataset.layout import MANIFEST, expected_files
 
@@ -23,26 +21,6 @@ def test_the_docstring_draws_the_files_there_are():
         names = re.search(r"\{(.*)\}", path)
         drawn |= {re.sub(r"\{.*\}", name, path) for name in names.group(1).split(",")} if names else {path}
     assert drawn == {MANIFEST, *expected_files([])}
-
-
-CHOICES = ["geometry", "split_by", "hold_out"]
-
-
-@pytest.mark.parametrize(
-    ("function", "parameters"),
-    [
-        ("build", ["source", "directory"]),
-        ("cache_directory", ["cache_dir"]),
-        ("check", ["name", "directory", "release", "paths", "cache_dir", *CHOICES]),
-        ("is_offline", ["flag"]),
-        ("locate", ["name", "cache_dir", "release", "paths", *CHOICES]),
-        ("prepare", ["name", "directory", "release", "paths", "cache_dir", "offline", *CHOICES]),
-        ("summary", ["dataset"]),
-        ("verify", ["directory"]),
-    ],
-)
-def test_signatures_are_those_that_the_command_line_calls(function, parameters):
-    assert list(inspect.signature(getattr(dataset, function)).parameters) == parameters
 
 
 def test_a_data_set_is_built_verified_opened_and_used(synthetic_source, tmp_path):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from xferbench import dataset as datasets
-from xferbench.dataset import building, integrity
+from xferbench.dataset import integrity
 from xferbench.dataset.dealing import settled
 from xferbench.dataset.facts import Places
 from xferbench.errors import DataError, IntegrityError, UsageError
@@ -25,7 +25,7 @@ def tables(make_pairs):
     """Pairs in two tables of each functional."""
     pairs = make_pairs()
     halves = (pairs[:20], pairs[20:])
-    return [(frames_table(p.gga for p in half), frames_table(p.r2scan for p in half)) for half in halves]
+    return [(frames_table(p.source for p in half), frames_table(p.target for p in half)) for half in halves]
 
 
 class TestSettled:
@@ -46,13 +46,13 @@ class TestSettled:
     def test_frames_that_stand_alone_pass_as_well(self, tables):
         rule = replace(RULE, held_out=("Mg",))
         places = Places(rule)
-        assert len(list(settled(((gga,) for gga, _ in tables), rule, places))) == 2
+        assert len(list(settled(((source,) for source, _ in tables), rule, places))) == 2
         splits, _ = places.of(["12-8", "12", "3-12-8"])
         assert [SPLITS[number] for number in splits] == ["test"] * 3
 
 
 def systems(dataset, split):
-    return {chemical_system(frame.numbers) for frame in dataset.frames("r2scan", split)}
+    return {chemical_system(frame.numbers) for frame in dataset.frames("target", split)}
 
 
 class TestPrepared:
@@ -67,7 +67,7 @@ class TestPrepared:
     def test_no_prototype_is_in_two_splits_and_the_card_says_what_was_dealt(self, tmp_path):
         made = datasets.prepare("mini", tmp_path / "d", split_by="prototype")
         places = {}
-        for frame in made.frames("r2scan"):
+        for frame in made.frames("target"):
             places.setdefault(frame.provenance["prototype"], set()).add(made.splits[frame.material_id])
         assert len(places) > 5
         assert {name for name, splits in places.items() if len(splits) > 1} == set()
@@ -78,7 +78,7 @@ class TestPrepared:
     def test_held_out_elements_are_in_test_and_nothing_else_moves(self, tmp_path):
         usual = assign((frame.material_id for frame in mini.load().frames), mini.SPLIT)
         made = datasets.prepare("mini", tmp_path / "d", hold_out=["Fe", "Ni"])
-        for frame in made.frames("r2scan"):
+        for frame in made.frames("target"):
             held_out = bool({26, 28} & set(frame.numbers.tolist()))
             assert made.splits[frame.material_id] == ("test" if held_out else usual[frame.material_id])
         assert made.manifest["splits"]["test"]["uncovered_elements"] == ["Fe", "Ni"]
@@ -113,5 +113,5 @@ class TestPrepared:
         with pytest.raises(UsageError, match="'Qq' is no element"):
             datasets.prepare("mini", tmp_path / "d", hold_out=["Qq"])
         with pytest.raises(DataError, match="no material contains Lu"):
-            building.prepare("mini", tmp_path / "d", hold_out=["Lu"])
+            datasets.prepare("mini", tmp_path / "d", hold_out=["Lu"])
         assert not (tmp_path / "d").exists()

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from xferbench.dataset import spill
 from xferbench.dataset.digesting import WAITING, SortedFingerprint, encoded
 from xferbench.errors import StorageError
-from xferbench.records import Frame, Functional, fingerprint
+from xferbench.functionals import Functional
+from xferbench.records import Frame, fingerprint
 from xferbench.splits import assign
 from xferbench.tables import frames_table
 
@@ -37,7 +38,7 @@ def frames(draw):
         frame_id=name,
         pair_id=draw(st.text(max_size=3)),
         material_id=draw(st.sampled_from(["a", "b", "é"])),
-        functional=draw(st.sampled_from(list(Functional))),
+        functional=draw(st.sampled_from([Functional(name) for name in ("PBE", "PBE+U", "r2SCAN")])),
         numbers=np.array(draw(st.lists(st.integers(1, 118), min_size=n, max_size=n)), dtype=np.int64),
         positions=array(n, 3),
         cell=array(3, 3),
@@ -102,7 +103,7 @@ def test_what_goes_wrong_while_encoding_is_raised_before_there_is_a_fingerprint(
         raise StorageError("the disk is full")
 
     monkeypatch.setattr(spill.SortedSpill, "append", full)
-    table = frames_table([make_pairs(1, 1)[0].gga])
+    table = frames_table([make_pairs(1, 1)[0].source])
     digest = SortedFingerprint()
 
     def fingerprinted():
@@ -125,7 +126,7 @@ def test_tables_are_added_in_their_order_and_few_wait(make_pairs, monkeypatch):
         original(self, table, splits)
 
     monkeypatch.setattr(SortedFingerprint, "_add", add)
-    frames = [pair.gga for pair in make_pairs(6, 1)]
+    frames = [pair.source for pair in make_pairs(6, 1)]
     for frame in frames:
         digest.add(frames_table([frame]), ["train"])
         waiting.append(len(digest._unfinished))

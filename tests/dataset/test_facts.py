@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from xferbench.dataset.facts import Places, Tally, symbols
+from xferbench.functionals import Functional
 from xferbench.grouping import Groups
-from xferbench.records import Drop, Functional, SplitRule, fingerprint
+from xferbench.records import Drop, SplitRule, fingerprint
 from xferbench.splits import assign, subset_key
 from xferbench.tables import frames_table
 
@@ -24,7 +25,7 @@ def pairs(make_pairs):
 def summarise(pairs, drops, rule):
     with Tally(rule) as tally:
         if pairs:
-            tally.add(frames_table(pair.gga for pair in pairs), frames_table(pair.r2scan for pair in pairs))
+            tally.add(frames_table(pair.source for pair in pairs), frames_table(pair.target for pair in pairs))
         return tally.facts(drops)
 
 
@@ -79,7 +80,7 @@ def test_drops_are_counted_by_reason(pairs):
 
 def test_labels_are_counted_per_functional_and_property(make_pairs):
     first, second, *_ = make_pairs(2, 1)
-    plus_u = replace(second, gga=replace(second.gga, functional=Functional.PBE_U, forces=None))
+    plus_u = replace(second, source=replace(second.source, functional=Functional("PBE+U"), forces=None))
     counts = summarise([first, plus_u], [], RULE)["labels"]
     assert counts == {
         "PBE": {"energy": 1, "forces": 1, "stress": 1, "magmoms": 0},
@@ -89,7 +90,7 @@ def test_labels_are_counted_per_functional_and_property(make_pairs):
 
 
 def test_the_fingerprint_is_that_of_all_frames_and_splits(pairs):
-    frames = [frame for pair in pairs for frame in (pair.r2scan, pair.gga)]
+    frames = [frame for pair in pairs for frame in (pair.target, pair.source)]
     place = assign((pair.material_id for pair in pairs), RULE)
     assert summarise(pairs, [], RULE)["fingerprint"] == fingerprint(frames, place)
 
@@ -100,26 +101,28 @@ def test_order_of_pairs_does_not_matter(pairs):
 
 class TestHygiene:
     def test_flags_are_counted_per_split_whatever_the_size_of_the_tables(self, pairs):
-        marked = [replace(pair, gga=replace(pair.gga, functional=Functional.PBE_U)) for pair in pairs[:6]] + pairs[6:]
+        marked = [
+            replace(pair, source=replace(pair.source, functional=Functional("PBE+U"))) for pair in pairs[:6]
+        ] + pairs[6:]
         whole = summarise(marked, [], RULE)["hygiene"]
         with Tally(RULE) as tally:
             for pair in marked:
-                tally.add(frames_table([pair.gga]), frames_table([pair.r2scan]))
+                tally.add(frames_table([pair.source]), frames_table([pair.target]))
             assert tally.facts([])["hygiene"] == whole
         assert sum(split["flags"]["hubbard_u"] for split in whole.values()) == 6
         assert sum(split["clean"] for split in whole.values()) == len(pairs) - 6
 
     def test_duplicates_are_found_across_tables_and_splits(self, pairs):
-        copy = replace(pairs[0], r2scan=replace(pairs[0].r2scan, material_id=pairs[-1].material_id))
+        copy = replace(pairs[0], target=replace(pairs[0].target, material_id=pairs[-1].material_id))
         with Tally(RULE) as tally:
             for pair in (*pairs, copy):
-                tally.add(frames_table([pair.gga]), frames_table([pair.r2scan]))
+                tally.add(frames_table([pair.source]), frames_table([pair.target]))
             facts = tally.facts([])["hygiene"]
         assert sum(split["flags"]["duplicate_geometry"] for split in facts.values()) == 2
 
     def test_frames_that_stand_alone_have_no_flags(self, pairs):
         with Tally(RULE) as tally:
-            tally.add(frames_table(pair.r2scan for pair in pairs))
+            tally.add(frames_table(pair.target for pair in pairs))
             assert tally.facts([])["hygiene"] == {}
 
 

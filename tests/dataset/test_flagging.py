@@ -12,8 +12,9 @@ import pytest
 from xferbench import dataset as datasets
 from xferbench.dataset import pair_flags, sharding
 from xferbench.errors import UnknownNameError, UsageError
+from xferbench.functionals import Functional
 from xferbench.hygiene import DUPLICATE_GEOMETRY, FLAGS, UNCLEAN, duplicates, flags
-from xferbench.records import SPLITS, Functional
+from xferbench.records import SPLITS
 
 
 @pytest.fixture
@@ -21,19 +22,20 @@ def peculiar(synthetic_source, tmp_path, monkeypatch):
     """The synthetic data set with flagged pairs, a duplicate in another split among them, in small row groups."""
     monkeypatch.setattr(sharding, "GROUP_ROWS", 4)
     changes = {
-        "3-17-0": {"functional": Functional.PBE_U},
+        "3-17-0": {"functional": Functional("PBE+U")},
         "12-8-1": {"magmoms": np.array([2.0, 0.5])},
         "3-3-8-2": {"forces": None},
         "3-12-0": {"correction": -1.0},
     }
     frames = [
-        replace(frame, **changes[frame.pair_id]) if frame.functional.is_gga and frame.pair_id in changes else frame
+        replace(frame, **changes[frame.pair_id])
+        if frame.functional.rung == "GGA" and frame.pair_id in changes
+        else frame
         for frame in synthetic_source.frames
     ]
     copied = [frame for frame in frames if frame.pair_id == "3-8-1"]
     frames += [
-        replace(frame, pair_id="copy", frame_id=f"copy-{frame.functional.value}", material_id="3-17")
-        for frame in copied
+        replace(frame, pair_id="copy", frame_id=f"copy-{frame.functional}", material_id="3-17") for frame in copied
     ]
     return datasets.build(replace(synthetic_source, frames=frames), tmp_path / "peculiar")
 

@@ -13,18 +13,20 @@ from xferbench.dataset import gathering, spill
 from xferbench.dataset.gathering import Gathering
 from xferbench.dataset.layout import SHARD_SCHEMA
 from xferbench.errors import DataError
+from xferbench.functionals import Functional, Pair
 from xferbench.pairing import pair
 from xferbench.records import SPLITS, Geometry, SplitRule, fingerprint
 from xferbench.sources.stream import FrameStream
 from xferbench.splits import assign, subset_key
 from xferbench.tables import frames_table, table_frames
 
+PAIR = Pair(source=(Functional("PBE"), Functional("PBE+U")), target=(Functional("r2SCAN"),))
 RULE = SplitRule(salt="synthetic", fractions=(0.6, 0.1, 0.3), group="formula")
 
 
 @pytest.fixture
 def frames(make_pairs):
-    items = [frame for item in make_pairs() for frame in (item.gga, item.r2scan)]
+    items = [frame for item in make_pairs() for frame in (item.source, item.target)]
     random.Random(3).shuffle(items)
     return items
 
@@ -41,7 +43,7 @@ def gathered(frames, geometry=Geometry.SAME_GEOMETRY):
     """Split -> pairs of ids, the facts, and the drops."""
     with Gathering() as gathering_:
         gathering_.add_frames(frames)
-        paired = gathering_.pair(geometry, RULE)
+        paired = gathering_.pair(PAIR, geometry, RULE)
         rows = {
             split: [
                 ids
@@ -58,10 +60,10 @@ def test_pairs_are_those_of_pairing_in_the_splits_of_the_rule(frames, request, s
     if scale == "tiny":
         request.getfixturevalue("tiny")
     rows, facts, drops = gathered(frames)
-    pairs, _ = pair(frames, Geometry.SAME_GEOMETRY)
+    pairs, _ = pair(frames, PAIR, Geometry.SAME_GEOMETRY)
     place = assign((item.material_id for item in pairs), RULE)
     for split in SPLITS:
-        expected = [(p.gga.frame_id, p.r2scan.frame_id) for p in pairs if place[p.material_id] == split]
+        expected = [(p.source.frame_id, p.target.frame_id) for p in pairs if place[p.material_id] == split]
         assert rows[split] == expected
     assert facts["fingerprint"] == fingerprint(frames, place)
     assert drops == []
@@ -79,15 +81,15 @@ def test_tables_and_frames_are_the_same_to_it(frames, tiny):
     with Gathering() as gathering_:
         for start in range(0, len(frames), 10):
             gathering_.add_table(frames_table(frames[start : start + 10]))
-        facts = gathering_.pair(Geometry.SAME_GEOMETRY, RULE).facts([])
+        facts = gathering_.pair(PAIR, Geometry.SAME_GEOMETRY, RULE).facts([])
     assert facts == gathered(frames)[1]
 
 
 def test_rows_are_whole_frames_with_their_subset_key(frames, tiny):
     with Gathering() as gathering_:
         gathering_.add_frames(frames)
-        paired = gathering_.pair(Geometry.SAME_GEOMETRY, RULE)
-        table = pa.concat_tables(r2scan for _, r2scan in paired.tables("train"))
+        paired = gathering_.pair(PAIR, Geometry.SAME_GEOMETRY, RULE)
+        table = pa.concat_tables(target for _, target in paired.tables("train"))
     assert table.schema.equals(SHARD_SCHEMA)
     keys = table["subset_key"].to_pylist()
     originals = {frame.frame_id: frame for frame in frames}
@@ -140,11 +142,11 @@ def test_fractions_that_are_none_are_refused(frames):
     with Gathering() as gathering_:
         gathering_.add_frames(frames)
         with pytest.raises(DataError, match="split fractions"):
-            gathering_.pair(Geometry.SAME_GEOMETRY, replace(RULE, fractions=(0.5, 0.1, 0.1)))
+            gathering_.pair(PAIR, Geometry.SAME_GEOMETRY, replace(RULE, fractions=(0.5, 0.1, 0.1)))
 
 
 def test_nothing_is_left_on_the_disk(frames, tiny, tmp_path):
     with Gathering(tmp_path) as gathering_:
         gathering_.add_frames(frames)
-        gathering_.pair(Geometry.SAME_GEOMETRY, RULE)
+        gathering_.pair(PAIR, Geometry.SAME_GEOMETRY, RULE)
         assert list(tmp_path.iterdir()) == []

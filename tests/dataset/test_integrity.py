@@ -11,7 +11,7 @@ from xferbench.errors import DataError, IntegrityError, StorageError, UnknownNam
 from xferbench.storage import read_json, write_json
 from xferbench.tables import read_table, write_table
 
-TRAIN, TEST = shard("r2scan", "train"), shard("r2scan", "test")
+TRAIN, TEST = shard("target", "train"), shard("target", "test")
 TEST_MATERIAL = "12-8"
 
 
@@ -23,7 +23,7 @@ def edit(directory, path, change):
 
 
 def edit_both(directory, split, change):
-    for config in ("gga", "r2scan"):
+    for config in ("source", "target"):
         edit(directory, shard(config, split), change)
 
 
@@ -98,7 +98,7 @@ CONTENT = {
     ),
     "rows in another order": (
         lambda d: edit(d, TRAIN, list.reverse),
-        "the rows of gga and r2scan in train are not the same pairs in the same order",
+        "the rows of source and target in train are not the same pairs in the same order",
     ),
     "both in another order": (
         lambda d: edit_both(d, "train", list.reverse),
@@ -124,7 +124,7 @@ CONTENT = {
         f"{TRAIN} holds 1 frames of another functional, the first is",
     ),
     "no functional": (
-        lambda d: edit(d, TRAIN, lambda rows: rows[3].update(functional="SCAN")),
+        lambda d: edit(d, TRAIN, lambda rows: rows[3].update(functional="hearsay")),
         "row 3 (12-12-8-0-r2SCAN) of a table is not a frame",
     ),
     "a material of another split": (
@@ -150,7 +150,7 @@ CONTENT = {
     "no Parquet": (lambda d: (d / TEST).write_bytes(b"PAR1PAR1"), "is not a readable Parquet file"),
     "other columns": (
         lambda d: write_table(d / TEST, read_table(d / TEST).drop_columns(["forces"])),
-        "has other columns than a data set of schema 2: ",
+        "has other columns than a data set of schema 3: ",
     ),
     "a broken drop": (lambda d: (d / DROPS).write_text("x\n"), "does not hold one drop per line"),
 }

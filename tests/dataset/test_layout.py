@@ -33,7 +33,7 @@ from xferbench.storage import read_json, write_json
 from xferbench.tables import write_table
 
 FILES = expected_files([])
-TRAIN = "data/r2scan/train-00000-of-00001.parquet"
+TRAIN = "data/target/train-00000-of-00001.parquet"
 
 
 def change_manifest(directory, change):
@@ -64,21 +64,21 @@ HOSTILE = {
 
 class TestNames:
     def test_shards_are_named_as_datasets_names_them(self):
-        assert shard("r2scan", "train") == TRAIN
-        assert shards([])[TRAIN] == ("r2scan", "train")
+        assert shard("target", "train") == TRAIN
+        assert shards([])[TRAIN] == ("target", "train")
         assert len(shards([])) == 6
-        assert shard("gga", "val", 3, 12) == "data/gga/val-00003-of-00012.parquet"
+        assert shard("source", "val", 3, 12) == "data/source/val-00003-of-00012.parquet"
 
     def test_the_names_say_how_many_shards_a_split_must_have(self):
-        stated = [shard("gga", "train", 0, 2), "README.md", "data/gga/extra-00000-of-00007.parquet"]
+        stated = [shard("source", "train", 0, 2), "README.md", "data/source/extra-00000-of-00007.parquet"]
         train = [path for path, (_, split) in shards(stated).items() if split == "train"]
-        assert train == [shard(config, "train", i, 2) for config in ("gga", "r2scan") for i in range(2)]
+        assert train == [shard(config, "train", i, 2) for config in ("source", "target") for i in range(2)]
         assert len(shards(stated)) == 8
         assert set(expected_files(stated)) == {"README.md", DROPS, *shards(stated)}
 
     def test_a_missing_shard_of_several_is_named(self, directory):
-        change_manifest(directory, lambda m: m["files"].update({shard("r2scan", "train", 1, 2): m["files"].pop(TRAIN)}))
-        missing = [shard("gga", "train", i, 2) for i in range(2)] + [shard("r2scan", "train", 0, 2)]
+        change_manifest(directory, lambda m: m["files"].update({shard("target", "train", 1, 2): m["files"].pop(TRAIN)}))
+        missing = [shard("source", "train", i, 2) for i in range(2)] + [shard("target", "train", 0, 2)]
         assert [f"{MANIFEST} does not state {path}" for path in missing] == [
             line for line in problems(directory) if "does not state" in line
         ]
@@ -134,7 +134,7 @@ class TestManifest:
     )
     def test_another_schema_is_one_clear_line(self, directory, text):
         (directory / MANIFEST).write_text(text)
-        with pytest.raises(IntegrityError, match=r"manifest.json has schema .*, this version reads 2") as caught:
+        with pytest.raises(IntegrityError, match=r"manifest.json has schema .*, this version reads 3") as caught:
             read_manifest(directory)
         assert len(str(caught.value)) < 400
 
@@ -180,7 +180,7 @@ class TestFileProblems:
         (directory / DROPS).mkdir()
         assert problems(directory) == [f"{DROPS} is missing"]
 
-    @pytest.mark.parametrize("name", ["notes.txt", "data/r2scan/train-00001-of-00002.parquet", "data/x/y", ".hidden"])
+    @pytest.mark.parametrize("name", ["notes.txt", "data/target/train-00001-of-00002.parquet", "data/x/y", ".hidden"])
     def test_a_foreign_file_is_named(self, directory, name):
         (directory / name).parent.mkdir(exist_ok=True)
         (directory / name).touch()
@@ -237,7 +237,7 @@ class TestReadShard:
     )
     def test_other_columns_are_refused(self, directory, change):
         write_table(directory / TRAIN, change(pa.concat_tables(read_shard(directory, TRAIN))))
-        with pytest.raises(IntegrityError, match=re.escape(TRAIN) + " has other columns than a data set of schema 2"):
+        with pytest.raises(IntegrityError, match=re.escape(TRAIN) + " has other columns than a data set of schema 3"):
             list(read_shard(directory, TRAIN))
 
 

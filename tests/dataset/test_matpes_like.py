@@ -27,17 +27,17 @@ def by_id(path):
 
 
 def test_what_is_alone_or_moved_is_dropped_and_the_rest_is_paired(generated, tmp_path):
-    pbe, r2scan = (by_id(path) for path in generated)
-    both = pbe.keys() & r2scan.keys()
+    pbe, target = (by_id(path) for path in generated)
+    both = pbe.keys() & target.keys()
     moved = {
         name
         for name in both
-        if pbe[name]["structure"]["sites"][0]["abc"] != r2scan[name]["structure"]["sites"][0]["abc"]
+        if pbe[name]["structure"]["sites"][0]["abc"] != target[name]["structure"]["sites"][0]["abc"]
     }
     prepared = prepare("matpes", tmp_path / "d", paths=generated)
     verify(prepared.directory)
     assert {pair.pair_id for pair in prepared.iter_pairs()} == both - moved
-    alone = len(pbe.keys() ^ r2scan.keys())
+    alone = len(pbe.keys() ^ target.keys())
     assert prepared.manifest["drops"] == {"coordinates_differ": len(moved), "no_partner": alone}
     assert moved
     assert alone
@@ -45,10 +45,10 @@ def test_what_is_alone_or_moved_is_dropped_and_the_rest_is_paired(generated, tmp
 
 def test_energies_are_those_of_the_documents(generated, tmp_path):
     prepared = prepare("matpes", tmp_path / "d", paths=generated)
-    pbe, r2scan = (by_id(path) for path in generated)
+    pbe, target = (by_id(path) for path in generated)
     for pair in prepared.iter_pairs("test"):
-        assert pair.gga.energy == pbe[pair.pair_id]["energy"]
-        assert pair.r2scan.energy == r2scan[pair.pair_id]["energy"]
+        assert pair.source.energy == pbe[pair.pair_id]["energy"]
+        assert pair.target.energy == target[pair.pair_id]["energy"]
         assert pair.material_id == pbe[pair.pair_id]["provenance"]["original_mp_id"]
 
 
@@ -82,6 +82,6 @@ def test_the_same_seed_gives_the_same_files(matpes_like, generated, tmp_path):
 
 
 def test_the_two_files_list_their_structures_in_different_orders(generated):
-    pbe, r2scan = (list(by_id(path)) for path in generated)
-    both = set(pbe) & set(r2scan)
-    assert [name for name in pbe if name in both] != [name for name in r2scan if name in both]
+    pbe, target = (list(by_id(path)) for path in generated)
+    both = set(pbe) & set(target)
+    assert [name for name in pbe if name in both] != [name for name in target if name in both]

@@ -8,7 +8,8 @@ import pytest
 
 from xferbench.dataset import Dataset, summary
 from xferbench.errors import IntegrityError, StorageError, UnknownNameError
-from xferbench.records import SPLITS, Functional, Geometry, fingerprint
+from xferbench.functionals import Functional
+from xferbench.records import SPLITS, Geometry, fingerprint
 from xferbench.splits import assign
 
 
@@ -27,56 +28,56 @@ def test_the_splits_are_those_of_the_rule(synthetic_dataset, synthetic_source):
 
 
 def test_frames_are_the_sources_to_the_last_bit(synthetic_dataset, synthetic_source):
-    frames = synthetic_dataset.frames("gga") + synthetic_dataset.frames("r2scan")
+    frames = synthetic_dataset.frames("source") + synthetic_dataset.frames("target")
     assert fingerprint(frames, synthetic_dataset.splits) == fingerprint(
         synthetic_source.frames, synthetic_dataset.splits
     )
 
 
 def test_each_family_has_its_functional(synthetic_dataset):
-    assert {frame.functional for frame in synthetic_dataset.frames("gga")} == {Functional.PBE}
-    assert {frame.functional for frame in synthetic_dataset.frames("r2scan")} == {Functional.R2SCAN}
+    assert {frame.functional for frame in synthetic_dataset.frames("source")} == {Functional("PBE")}
+    assert {frame.functional for frame in synthetic_dataset.frames("target")} == {Functional("r2SCAN")}
 
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_a_split_is_sorted_and_the_same_in_both_families(synthetic_dataset, split):
-    gga, r2scan = synthetic_dataset.frames("gga", split), synthetic_dataset.frames("r2scan", split)
-    assert ids(gga) == ids(r2scan) == sorted(ids(gga))
-    assert {synthetic_dataset.splits[frame.material_id] for frame in gga} <= {split}
+    source, target = synthetic_dataset.frames("source", split), synthetic_dataset.frames("target", split)
+    assert ids(source) == ids(target) == sorted(ids(source))
+    assert {synthetic_dataset.splits[frame.material_id] for frame in source} <= {split}
 
 
 def test_no_split_is_all_of_them_with_train_first(synthetic_dataset):
-    parts = [frame.frame_id for split in SPLITS for frame in synthetic_dataset.frames("r2scan", split)]
-    assert [frame.frame_id for frame in synthetic_dataset.frames("r2scan")] == parts
+    parts = [frame.frame_id for split in SPLITS for frame in synthetic_dataset.frames("target", split)]
+    assert [frame.frame_id for frame in synthetic_dataset.frames("target")] == parts
 
 
 @pytest.mark.parametrize("split", [None, *SPLITS])
 def test_pairs_are_the_frames_of_both_families(synthetic_dataset, split):
     pairs = synthetic_dataset.pairs(split)
-    assert ids(pairs) == ids(synthetic_dataset.frames("gga", split))
+    assert ids(pairs) == ids(synthetic_dataset.frames("source", split))
     for pair in pairs:
         assert pair.geometry is Geometry.SAME_GEOMETRY
-        assert pair.gga.pair_id == pair.r2scan.pair_id
-        np.testing.assert_array_equal(pair.gga.positions, pair.r2scan.positions)
+        assert pair.source.pair_id == pair.target.pair_id
+        np.testing.assert_array_equal(pair.source.positions, pair.target.positions)
 
 
 @pytest.mark.parametrize("split", [None, *SPLITS])
 def test_iterators_give_what_the_lists_hold(synthetic_dataset, split):
     pairs = list(synthetic_dataset.iter_pairs(split))
     assert ids(pairs) == ids(synthetic_dataset.pairs(split))
-    assert ids(synthetic_dataset.iter_frames("gga", split)) == ids(pairs)
+    assert ids(synthetic_dataset.iter_frames("source", split)) == ids(pairs)
 
 
 def test_tables_hold_the_columns_asked_for(synthetic_dataset):
-    table = pa.concat_tables(synthetic_dataset.tables("r2scan", "train", ["frame_id", "subset_key"]))
+    table = pa.concat_tables(synthetic_dataset.tables("target", "train", ["frame_id", "subset_key"]))
     assert table.column_names == ["frame_id", "subset_key"]
-    assert table["frame_id"].to_pylist() == [frame.frame_id for frame in synthetic_dataset.frames("r2scan", "train")]
+    assert table["frame_id"].to_pylist() == [frame.frame_id for frame in synthetic_dataset.frames("target", "train")]
     with pytest.raises(UnknownNameError, match="unknown column 'energi'; did you mean 'energy'"):
-        synthetic_dataset.tables("gga", "train", ["energi"])
+        synthetic_dataset.tables("source", "train", ["energi"])
 
 
 def test_an_unknown_family_or_split_is_answered_with_the_known_ones(synthetic_dataset):
-    with pytest.raises(UnknownNameError, match="unknown family 'PBE'; known: gga, r2scan"):
+    with pytest.raises(UnknownNameError, match="unknown family 'PBE'; known: source, target"):
         synthetic_dataset.frames("PBE")
     with pytest.raises(UnknownNameError, match=r"unknown split 'tests'; did you mean 'test'\?"):
         synthetic_dataset.pairs("tests")
@@ -88,7 +89,7 @@ def test_nothing_there_is_one_clear_line(tmp_path):
 
 
 def test_a_damaged_directory_does_not_open(directory):
-    shard = directory / "data" / "r2scan" / "test-00000-of-00001.parquet"
+    shard = directory / "data" / "target" / "test-00000-of-00001.parquet"
     shard.write_bytes(shard.read_bytes()[:-10])
     (directory / "drops.jsonl").write_text("{}\n")
     with pytest.raises(IntegrityError, match=r"is damaged: drops.jsonl has 3 bytes instead of 0; .*test-00000.* bytes"):

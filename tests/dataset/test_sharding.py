@@ -24,7 +24,7 @@ def tables(make_pairs):
     keys = pa.array([0.5] * len(pairs))
     return tuple(
         frames_table(frames).append_column(SHARD_SCHEMA.field("subset_key"), keys)
-        for frames in ((pair.gga for pair in pairs), (pair.r2scan for pair in pairs))
+        for frames in ((pair.source for pair in pairs), (pair.target for pair in pairs))
     )
 
 
@@ -44,7 +44,7 @@ def pieces(tables, size):
 
 def test_few_rows_are_one_shard_of_one_row_group(tables, tmp_path):
     rows = write_shards(tmp_path, "test", [tables])
-    assert rows == {shard("gga", "test"): 42, shard("r2scan", "test"): 42}
+    assert rows == {shard("source", "test"): 42, shard("target", "test"): 42}
     for (path, count), table in zip(rows.items(), tables, strict=True):
         assert pq.read_table(tmp_path / path).equals(table)
         assert pq.read_metadata(tmp_path / path).num_row_groups == 1
@@ -53,16 +53,16 @@ def test_few_rows_are_one_shard_of_one_row_group(tables, tmp_path):
 
 def test_no_rows_are_one_empty_shard(tables, tmp_path):
     rows = write_shards(tmp_path, "val", [])
-    assert rows == {shard("gga", "val"): 0, shard("r2scan", "val"): 0}
-    assert pq.read_schema(tmp_path / shard("gga", "val")).equals(SHARD_SCHEMA)
+    assert rows == {shard("source", "val"): 0, shard("target", "val"): 0}
+    assert pq.read_schema(tmp_path / shard("source", "val")).equals(SHARD_SCHEMA)
 
 
 def test_many_rows_are_several_shards_whose_names_say_how_many(tables, tmp_path, small):
     rows = write_shards(tmp_path, "train", [tables])
-    assert list(rows) == [shard(config, "train", i, 5) for config in ("gga", "r2scan") for i in range(5)]
+    assert list(rows) == [shard(config, "train", i, 5) for config in ("source", "target") for i in range(5)]
     assert list(rows.values()) == [10, 10, 10, 10, 2] * 2
     assert set(files(tmp_path)) == set(rows)
-    parts = [pq.read_table(tmp_path / shard("r2scan", "train", i, 5)) for i in range(5)]
+    parts = [pq.read_table(tmp_path / shard("target", "train", i, 5)) for i in range(5)]
     assert pa.concat_tables(parts).equals(tables[1])
 
 
@@ -88,9 +88,9 @@ def test_large_cells_make_small_row_groups_and_shards(tables, tmp_path, monkeypa
 def test_both_configurations_are_cut_at_the_same_rows(tables, tmp_path, small):
     write_shards(tmp_path, "train", [tables])
     for i in range(5):
-        gga, r2scan = (pq.ParquetFile(tmp_path / shard(config, "train", i, 5)) for config in ("gga", "r2scan"))
-        assert gga.read(["pair_id"]).equals(r2scan.read(["pair_id"]))
-        sizes = [[file.metadata.row_group(k).num_rows for k in range(file.num_row_groups)] for file in (gga, r2scan)]
+        source, target = (pq.ParquetFile(tmp_path / shard(config, "train", i, 5)) for config in ("source", "target"))
+        assert source.read(["pair_id"]).equals(target.read(["pair_id"]))
+        sizes = [[file.metadata.row_group(k).num_rows for k in range(file.num_row_groups)] for file in (source, target)]
         assert sizes[0] == sizes[1]
 
 

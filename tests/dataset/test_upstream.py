@@ -14,7 +14,7 @@ from xferbench.dataset.layout import MANIFEST, SCHEMA, read_manifest, seal
 from xferbench.dataset.opened import Dataset
 from xferbench.dataset.upstream import made_from, stated_facts
 from xferbench.errors import DataError, StorageError
-from xferbench.records import Functional
+from xferbench.functionals import Functional
 from xferbench.storage import sha256
 
 
@@ -55,7 +55,7 @@ def test_without_files_nothing_is_stated_of_them(synthetic_source):
 def test_isolated_atoms_are_stated_if_there_are_any_and_do_not_move_the_fingerprint(synthetic_source, made, tmp_path):
     assert "atom_energies" not in stated_facts(synthetic_source)
     assert Dataset.open(made).atom_energies == {}
-    tables = {Functional.PBE: {"Li": -0.25}, Functional.R2SCAN: {"Li": -0.75}}
+    tables = {Functional("PBE"): {"Li": -0.25}, Functional("r2SCAN"): {"Li": -0.75}}
     dataset = build(replace(synthetic_source, atom_energies=tables), tmp_path / "with-atoms")
     assert dataset.manifest["atom_energies"] == {"PBE": {"Li": -0.25}, "r2SCAN": {"Li": -0.75}}
     assert dataset.atom_energies == Dataset.open(dataset.directory).atom_energies == tables
@@ -78,13 +78,15 @@ def test_a_directory_made_from_the_same_files_is_taken_as_it_is(made, source):
 
 def test_prepare_does_not_read_what_it_has_read_before(made, source, file, monkeypatch, caplog):
     from xferbench import dataset
-    from xferbench.dataset import building
+    from xferbench.dataset import names
+    from xferbench.registry import SOURCES
 
     class Unread:
         def __iter__(self):
             raise AssertionError("the files were read again")
 
-    monkeypatch.setattr(building, "load_source", lambda *_, **__: replace(source, frames=Unread()))
+    monkeypatch.setitem(SOURCES, "synthetic", "nowhere:load")
+    monkeypatch.setattr(names, "load_source", lambda *_, **__: replace(source, frames=Unread()))
     caplog.set_level(logging.INFO)
     assert dataset.prepare("synthetic", made).directory == made
     assert caplog.messages == [f"{made} was made from the same files and is up to date"]
@@ -116,7 +118,7 @@ def test_another_rule_is_another_data_set(made, source):
 
 
 def test_a_damaged_directory_is_not_taken(made, source):
-    path = made / "data/gga/train-00000-of-00001.parquet"
+    path = made / "data/source/train-00000-of-00001.parquet"
     path.write_bytes(path.read_bytes()[:-1])
     assert made_from(made, stated_facts(source)) is None
 

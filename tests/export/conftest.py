@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from xferbench.records import Frame, Functional
+from xferbench.functionals import Functional
+from xferbench.records import Frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +22,7 @@ def make_frame() -> Callable[..., Frame]:
         rng = np.random.default_rng(3)
         stress = rng.normal(size=(3, 3))
         values = {
-            "frame_id": "a-r2SCAN", "pair_id": "a", "material_id": "mp-1", "functional": Functional.R2SCAN,
+            "frame_id": "a-r2SCAN", "pair_id": "a", "material_id": "mp-1", "functional": Functional("r2SCAN"),
             "numbers": np.array([11, 17]), "positions": rng.normal(size=(2, 3)),
             "cell": np.array([[5.1, 0.1, 0], [0, 4.9, 0.3], [0.2, 0, 6]]),
             "energy": -10 / 3, "forces": rng.normal(size=(2, 3)) * 1e-7, "stress": stress + stress.T,

@@ -58,7 +58,7 @@ def test_chgnets_own_reader_gives_our_labels(make_frame, tmp_path, capsys):
     from chgnet.graph import CrystalGraphConverter
 
     frame = make_frame(forces=np.array([[0.1, -0.2, 0.3], [0, 0, 1]]))
-    path = tmp_path / "r2scan-train.json"
+    path = tmp_path / "target-train.json"
     path.write_text("".join(json_lines(Counted([frame]), "train")))
     data = StructureJsonData(str(path), CrystalGraphConverter(atom_graph_cutoff=6, bond_graph_cutoff=3), shuffle=False)
     graph, targets = data[0]

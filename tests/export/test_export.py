@@ -30,8 +30,8 @@ def test_every_frame_of_every_split_is_written(synthetic_dataset, tmp_path, name
 
 def test_labels_of_a_file_are_those_of_the_data_set(synthetic_dataset, tmp_path):
     export(synthetic_dataset, "extxyz", tmp_path)
-    read = ase.io.read(tmp_path / "r2scan-test.extxyz", index=":")
-    for atoms, frame in zip(read, synthetic_dataset.frames("r2scan", "test"), strict=True):
+    read = ase.io.read(tmp_path / "target-test.extxyz", index=":")
+    for atoms, frame in zip(read, synthetic_dataset.frames("target", "test"), strict=True):
         assert atoms.info["frame_id"] == frame.frame_id
         assert atoms.info["functional"] == "r2SCAN"
         assert atoms.get_potential_energy() == frame.energy
@@ -49,9 +49,9 @@ def test_both_families_have_the_same_pairs_in_the_same_order(synthetic_dataset, 
 
 def test_chgnet_files_hold_every_frame(synthetic_dataset, tmp_path):
     export(synthetic_dataset, "chgnet", tmp_path)
-    data = read_json(tmp_path / "gga-train.json")
+    data = read_json(tmp_path / "source-train.json")
     assert {name for records in data.values() for name in records} == {
-        frame.frame_id for frame in synthetic_dataset.frames("gga", "train")
+        frame.frame_id for frame in synthetic_dataset.frames("source", "train")
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xferbench.records import Functional
+from xferbench.functionals import Functional
 
 IMAGES = np.stack(np.meshgrid(*[np.arange(-3, 4)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
 
@@ -13,7 +13,7 @@ IMAGES = np.stack(np.meshgrid(*[np.arange(-3, 4)] * 3, indexing="ij"), axis=-1).
 class Gaussians:
     """E = 1/2 Σ A_ij exp(-r²/2s²) over all pairs and images, A_ij = √(Z_i Z_j), plus Z eV for each atom."""
 
-    functional = Functional.R2SCAN
+    functional = Functional("r2SCAN")
     supported_elements = None
     references = None
     card = None

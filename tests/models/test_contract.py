@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from xferbench.errors import ModelError
 from xferbench.models.contract import describe, normalise, one_line, unsupported
+from xferbench.records import LARGEST
 
 ATOMS = Atoms("NaCl", positions=[[0, 0, 0], [2.8, 0, 0]], cell=np.eye(3) * 5.6, pbc=True)
 FORCES = [[0.1, 0.2, 0.3], [-0.1, -0.2, -0.3]]
@@ -20,7 +21,7 @@ def test_everything_becomes_float64():
         "stress": np.eye(3, dtype=int).tolist(),
         "magmoms": (0, 1),
     }
-    results = normalise(raw, ATOMS)
+    results = normalise(raw, len(ATOMS))
     assert results["energy"] == -3.5
     assert type(results["energy"]) is float
     for name, shape in {"forces": (2, 3), "stress": (3, 3), "magmoms": (2,)}.items():
@@ -30,16 +31,16 @@ def test_everything_becomes_float64():
 
 @pytest.mark.parametrize("energy", [-3.5, np.array(-3.5), np.array([-3.5]), [[-3.5]], np.float64(-3.5)])
 def test_an_energy_of_one_element_is_a_number(energy):
-    assert normalise({"energy": energy}, ATOMS) == {"energy": -3.5}
+    assert normalise({"energy": energy}, len(ATOMS)) == {"energy": -3.5}
 
 
 def test_what_is_not_given_stays_absent():
     raw = {"energy": 1, "forces": None, "stress": None, "magmoms": None, "error": None, "features": object()}
-    assert normalise(raw, ATOMS) == {"energy": 1.0}
+    assert normalise(raw, len(ATOMS)) == {"energy": 1.0}
 
 
 def test_a_voigt_stress_is_read_in_the_order_of_ase():
-    stress = normalise({"energy": 0.0, "stress": [1, 2, 3, 4, 5, 6]}, ATOMS)["stress"]
+    stress = normalise({"energy": 0.0, "stress": [1, 2, 3, 4, 5, 6]}, len(ATOMS))["stress"]
     np.testing.assert_array_equal(stress, [[1, 6, 5], [6, 2, 4], [5, 4, 3]])
 
 
@@ -50,7 +51,7 @@ def test_torch_tensors_are_taken_as_they_come():
         "forces": torch.tensor(FORCES, dtype=torch.bfloat16),
         "magmoms": torch.tensor([1, 2]),
     }
-    results = normalise(raw, ATOMS)
+    results = normalise(raw, len(ATOMS))
     assert results["energy"] == -3.5
     np.testing.assert_allclose(results["forces"], FORCES, rtol=1e-2)
     np.testing.assert_array_equal(results["magmoms"], [1.0, 2.0])
@@ -88,21 +89,21 @@ def test_torch_tensors_are_taken_as_they_come():
 )
 def test_bad_results_are_one_line_that_says_what_is_wrong(raw, message):
     with pytest.raises(ModelError) as caught:
-        normalise(raw, ATOMS)
+        normalise(raw, len(ATOMS))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-@given(st.floats(allow_nan=False, allow_infinity=False), st.lists(st.floats(-1e6, 1e6), min_size=6, max_size=6))
+@given(st.floats(-LARGEST, LARGEST), st.lists(st.floats(-1e6, 1e6), min_size=6, max_size=6))
 def test_finite_numbers_come_back_unchanged(energy, components):
-    results = normalise({"energy": energy, "forces": np.reshape(components, (2, 3))}, ATOMS)
+    results = normalise({"energy": energy, "forces": np.reshape(components, (2, 3))}, len(ATOMS))
     assert results["energy"] == energy
     np.testing.assert_array_equal(results["forces"].ravel(), components)
 
 
 def test_the_results_do_not_share_memory_with_the_model():
     forces = np.zeros((2, 3))
-    results = normalise({"energy": 0.0, "forces": forces}, ATOMS)
+    results = normalise({"energy": 0.0, "forces": forces}, len(ATOMS))
     forces += 1.0
     assert not results["forces"].any()
 

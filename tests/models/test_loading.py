@@ -7,11 +7,11 @@ import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
-from xferbench.errors import MissingExtraError, ModelError, StorageError, UnknownNameError
+from xferbench.errors import MissingExtraError, ModelError, StorageError, UnknownNameError, UsageError
+from xferbench.functionals import Functional, names
 from xferbench.models.ase import CalculatorModel
 from xferbench.models.loading import BatchModel, load
 from xferbench.models.spec import ModelSpec, parse_spec
-from xferbench.records import Functional
 
 HEAD = 'FUNCTIONAL = "PBE"\n'
 EMT_LINE = "from ase.calculators.emt import EMT\ncalculator = EMT()\n"
@@ -92,9 +92,9 @@ def test_load_model_gets_the_device(write):
     assert load(write(HEAD + text), "cuda:1").predict([bulk("Cu")])[0]["device"] == "cuda:1"
 
 
-@pytest.mark.parametrize("functional", Functional)
+@pytest.mark.parametrize("functional", names())
 def test_every_functional_can_be_declared(write, functional):
-    assert load(write(f'FUNCTIONAL = "{functional.value}"\n' + PREDICT)).functional is functional
+    assert load(write(f'FUNCTIONAL = "{functional}"\n' + PREDICT)).functional == functional
 
 
 def test_optional_declarations_are_read(write, tmp_path):
@@ -142,8 +142,8 @@ def test_a_main_block_is_not_run(write):
 
 
 def test_a_changed_file_is_run_again(write):
-    assert load(write(HEAD + PREDICT)).functional is Functional.PBE
-    assert load(write('FUNCTIONAL = "r2SCAN"\n' + PREDICT)).functional is Functional.R2SCAN
+    assert load(write(HEAD + PREDICT)).functional == Functional("PBE")
+    assert load(write('FUNCTIONAL = "r2SCAN"\n' + PREDICT)).functional == Functional("r2SCAN")
 
 
 @pytest.mark.parametrize(
@@ -162,13 +162,13 @@ def test_what_a_file_raises_on_import_points_into_it(write, text, expected):
 
 def test_a_network_without_predict_is_not_mistaken_for_one(write):
     text = "class Network:\n    def __call__(self, graph): ...\ndef load_model(device): return Network()\n"
-    assert "offers a Network; it must be an ASE calculator or have predict" in message(write(HEAD + text))
+    assert "what it offers is a Network; it must be an ASE calculator or have predict" in message(write(HEAD + text))
 
 
 def test_a_file_in_another_encoding_is_read_as_python_reads_it(write, tmp_path):
     spec = write(HEAD + PREDICT)
     (tmp_path / "model.py").write_bytes(b"# -*- coding: latin-1 -*-\nNAME = '\xe5'\n" + (HEAD + PREDICT).encode())
-    assert load(spec).functional is Functional.PBE
+    assert load(spec).functional == Functional("PBE")
     (tmp_path / "model.py").write_bytes(b"NAME = '\xe5'\n")
     assert "model.py:1: syntax error: " in message(spec)
 
@@ -199,12 +199,11 @@ def test_a_file_broken_after_it_was_named_is_still_one_line(write, tmp_path):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", "FUNCTIONAL is missing; say what its training labels were computed with, one of: PBE, PBE+U, r2SCAN"),
-        ("FUNCTIONAL = 'r2scan'", "FUNCTIONAL = 'r2scan' is not a functional; did you mean 'r2SCAN'? known: PBE, PBE+U, r2SCAN"),
-        ("FUNCTIONAL = 'pbe+u'", "did you mean 'PBE+U'?"),
-        ("FUNCTIONAL = 'B3LYP'", "FUNCTIONAL = 'B3LYP' is not a functional; known: PBE, PBE+U, r2SCAN"),
+        ("", "model.py:1: FUNCTIONAL is missing; say what its training labels were computed with, one of: LDA, PBE, PBE+U,"),
+        ("FUNCTIONAL = 'r2scam'", "model.py:1: FUNCTIONAL: unknown functional 'r2scam'; did you mean 'r2SCAN'? known: LDA, PBE,"),
+        ("FUNCTIONAL = 7", "FUNCTIONAL = 7 is not a functional"),
         ("FUNCTIONAL = ['PBE']", "FUNCTIONAL = ['PBE'] is not a functional"),
-        ("FUNCTIONALS = 'PBE'", "FUNCTIONALS looks like FUNCTIONAL; rename it to that, or give it a leading underscore"),
+        ("FUNCTIONALL = 'PBE'", "FUNCTIONALL looks like FUNCTIONAL; rename it to that, or give it a leading underscore"),
         (HEAD + "SUPPORTED_ELEMENT = ['H']", "SUPPORTED_ELEMENT looks like SUPPORTED_ELEMENTS"),
         (HEAD + "SUPPORTED_ELEMENTS = 'Cu'", "SUPPORTED_ELEMENTS must be a list like [\"Li\", \"O\"] or [3, 8], not 'Cu'"),
         (HEAD + "SUPPORTED_ELEMENTS = 29", "SUPPORTED_ELEMENTS must be a list"),
@@ -223,17 +222,17 @@ def test_a_file_broken_after_it_was_named_is_still_one_line(write, tmp_path):
         (HEAD + "REFERENCES = {'H': -1.0, 1: -2.0}", "REFERENCES names an element twice"),
         (HEAD + "MODEL_CARD = 3", "MODEL_CARD must be a path beside the file or a dictionary, not 3"),
         (HEAD + "MODEL_CARD = 'card.toml'", "MODEL_CARD 'card.toml' does not exist; it is looked for at"),
-        (HEAD, "must offer exactly one of load_model, model, predict, calculator and offers none of them"),
-        (HEAD + PREDICT + "calculator = 1", "and offers several of them: predict, calculator"),
+        (HEAD, "a model file must offer exactly one of load_model, model, predict, calculator and this offers none of them"),
+        (HEAD + PREDICT + "calculator = 1", "model.py:4: a model file must offer exactly one of load_model, model, predict, calculator and this offers several of them: predict, calculator"),
         (HEAD + "load_model = 3", "load_model must be a function, not a int"),
         (HEAD + "def load_model(): ...", "cannot be called as load_model(device='cpu'): got an unexpected keyword argument"),
         (HEAD + "def load_model(device, seed): ...", "cannot be called as load_model(device='cpu'): missing a required argument: 'seed'"),
         (HEAD + "def load_model(device):\n    return {}['weights']\n", "model.py:3: KeyError: 'weights', in load_model(device='cpu')"),
         (HEAD + "def load_model(device):\n    raise SystemExit\n", "model.py:3: sys.exit(None) in load_model"),
-        (HEAD + "def load_model(device): ...", "offers a NoneType; it must be an ASE calculator or have predict(list of Atoms)"),
-        (HEAD + "model = 3", "offers a int; it must be an ASE calculator"),
-        (HEAD + "from ase.calculators.emt import EMT as calculator", "offers the class EMT itself, not an instance"),
-        (HEAD + "class M:\n    predict = 3\nmodel = M()", "offers a M; it must be"),
+        (HEAD + "def load_model(device): ...", "what it offers is a NoneType; it must be an ASE calculator or have predict(list of Atoms)"),
+        (HEAD + "model = 3", "what it offers is a int; it must be an ASE calculator"),
+        (HEAD + "from ase.calculators.emt import EMT as calculator", "what it offers is the class EMT itself, not an instance"),
+        (HEAD + "class M:\n    predict = 3\nmodel = M()", "what it offers is a M; it must be"),
     ],
 )  # fmt: skip
 def test_a_broken_contract_is_one_line(write, text, expected):
@@ -268,3 +267,65 @@ def test_results_of_a_users_predict_are_passed_on_unchanged(write):
     text = "import numpy as np\ndef predict(structures): return [{'energy': np.float32(1), 'own': 2}]\n"
     result = load(write(HEAD + text)).predict([bulk("Cu")])[0]
     assert result == {"energy": np.float32(1), "own": 2}
+
+
+HEADS = """
+FUNCTIONALS = ["PBE", "r2SCAN"]
+REFERENCES = {"PBE": {"Cu": -3.0}, "r2SCAN": {"Cu": -9.0}}
+def load_model(device, functional):
+    return lambda structures: [{"energy": float(len(functional)), "device": device} for _ in structures]
+"""
+
+
+@pytest.fixture
+def heads(tmp_path, write):
+    """``heads(text, functional)`` -> the spec of one head."""
+
+    def make(text=HEADS, functional="r2SCAN", name="heads.py"):
+        (tmp_path / name).write_text(text)
+        return parse_spec(str(tmp_path / name), functional=functional)
+
+    return make
+
+
+def test_a_file_with_several_heads_is_asked_for_one_of_them(heads):
+    for functional, energy in (("PBE", 3.0), ("r2SCAN", 6.0), ("R2SCAN", 6.0)):
+        model = load(heads(functional=functional))
+        assert model.functional == functional.replace("R2", "r2")
+        assert model.references == {"Cu": -3.0 if functional == "PBE" else -9.0}
+        assert model.predict([bulk("Cu")])[0]["energy"] == energy
+
+
+def test_each_head_has_an_id_of_its_own(heads):
+    assert heads(functional="PBE").model_id == "heads-pbe"
+    assert heads(HEADS.replace('"PBE"', '"PBE+U"'), functional="PBE+U").model_id == "heads-pbe-u"
+    assert heads('MODEL_ID = "net-3"\n' + HEADS).model_id == "net-3-r2scan"
+
+
+@pytest.mark.parametrize(
+    ("text", "functional", "expected"),
+    [
+        (HEADS, None, "heads.py serves PBE, r2SCAN; choose one: --functional r2SCAN"),
+        (HEADS, "PBE+U", r"--functional PBE\+U: .*heads\.py serves PBE, r2SCAN"),
+        (HEADS, "nonsense", "--functional: unknown functional 'nonsense'"),
+        (HEAD + PREDICT, "PBE", "--functional PBE: .*heads.py serves the one that its FUNCTIONAL names"),
+        ("FUNCTIONALS = ['PBE']\n" + PREDICT, "PBE", r"heads\.py:1: FUNCTIONALS must list two or more"),
+        ("x = ['PBE']\nFUNCTIONALS = x + x\n", "PBE", r"heads\.py:2: FUNCTIONALS must be written out"),
+        ("FUNCTIONALS = ['PBE', 'nonsense']\n", "PBE", r"heads\.py:1: FUNCTIONALS: unknown functional 'nonsense'"),
+    ],
+)
+def test_what_is_wrong_about_heads_is_told_before_anything_runs(heads, text, functional, expected):
+    with pytest.raises(UsageError, match=expected):
+        heads(text, functional)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (HEAD + HEADS, "heads.py:1: FUNCTIONAL and FUNCTIONALS are both declared; keep the second"),
+        (HEADS.replace("device, functional", "device"), "heads.py:4: load_model cannot be called as load_model(device='cpu', functional='r2SCAN')"),
+        ("FUNCTIONALS = ['PBE', 'r2SCAN']\n" + PREDICT, "heads.py:1: FUNCTIONALS needs load_model(device, functional), not 'predict'"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_about_offering_heads_points_to_the_line(heads, text, expected):
+    assert expected in message(heads(text))

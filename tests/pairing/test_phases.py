@@ -10,14 +10,15 @@ from ase.build import bulk, make_supercell
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from xferbench.functionals import Functional
 from xferbench.pairing import phases
 from xferbench.pairing.phases import Match, compare, recorded
-from xferbench.records import Frame, Functional
+from xferbench.records import Frame
 
 
-def frame(atoms, functional=Functional.PBE):
+def frame(atoms, functional=Functional("PBE")):
     return Frame(
-        frame_id=f"x-{functional.value}",
+        frame_id=f"x-{functional}",
         pair_id="x",
         material_id="x",
         functional=functional,

@@ -11,8 +11,9 @@ from textwrap import dedent
 import numpy as np
 import pytest
 
-from xferbench import predict
+from xferbench import predict, tables
 from xferbench.models import parse_spec
+from xferbench.predict.sandbox import Options as Sandbox
 
 HEAD = """
 import os, signal, subprocess, sys, time
@@ -31,7 +32,7 @@ def predict(batch):
 @pytest.fixture
 def frames(make_pairs):
     """Five frames, sorted by id: MgCl2, MgO, Li, LiCl, Li2O. Only Li has one atom."""
-    return sorted((pair.r2scan for pair in make_pairs(5, 1)), key=lambda frame: frame.frame_id)
+    return sorted((pair.target for pair in make_pairs(5, 1)), key=lambda frame: frame.frame_id)
 
 
 @pytest.fixture
@@ -52,12 +53,29 @@ def out(tmp_path):
 
 
 @pytest.fixture
-def run(out, frames, write_model):
-    """``run(source, **options)`` -> predictions by frame id, and the model's facts; batches of two."""
+def options():
+    """``options(timeout=1.0)`` -> options in a process of its own, batches of two frames of ``frames``."""
 
-    def call(source=GOOD, **options):
-        options = {"frames": frames, "out": out, "settings": {"task": "springs@1"}, "batch_size": 2, **options}
-        predictions, facts = predict.run(write_model(source), **options)
+    def make(sandbox="process", **changes):
+        kept_apart = sandbox if isinstance(sandbox, Sandbox) else Sandbox(mode=sandbox)
+        return predict.Options(**{"batch_atoms": 5, "sandbox": kept_apart, **changes})
+
+    return make
+
+
+@pytest.fixture
+def run(out, frames, write_model, options):
+    """``run(source, **options)`` -> predictions by frame id, and the model's facts."""
+
+    def call(source=GOOD, **changes):
+        mine = {
+            name: changes.pop(name)
+            for name in ("frames", "out", "settings", "resume", "progress", "shard")
+            if name in changes
+        }
+        given = {"frames": frames, "out": out, "settings": {"task": "springs@1"}, **mine}
+        facts = predict.run(write_model(source), options=options(**changes), **given)
+        predictions = tables.table_predictions(tables.read_table(given["out"]))
         return {record.frame_id: record for record in predictions.records}, facts
 
     return call

@@ -8,21 +8,13 @@ from pathlib import Path
 import pytest
 
 from xferbench.errors import FormatError, StorageError, UsageError
+from xferbench.functionals import Functional
 from xferbench.models import ModelSpec
-from xferbench.predict.facts import (
-    ModelFacts,
-    facts_of,
-    refuse_difference,
-    run_settings,
-    source_sha256,
-    structures_sha256,
-    versions,
-    with_facts,
-)
-from xferbench.records import Functional
+from xferbench.models.source import spec_sha256
+from xferbench.predict.facts import ModelFacts, facts_of, refuse_difference, run_settings, with_facts
 
 FACTS = ModelFacts(
-    functional=Functional.R2SCAN,
+    functional=Functional("r2SCAN"),
     supported_elements=("Li", "O"),
     references={"Li": -2.4, "O": 1 / 3},
     card="# A card\n",
@@ -32,8 +24,8 @@ FACTS = ModelFacts(
 BUILTIN = ModelSpec(kind="builtin", name="chgnet:0.3.0", model_id="chgnet-0.3.0")
 
 
-def settings_of(frames, given=None, **options):
-    return run_settings(BUILTIN, frames, given or {}, **{"device": "cpu", "batch_size": 16, "timeout": 1.0, **options})
+def settings_of(given=None, **own):
+    return run_settings(BUILTIN, given or {}, {"device": "cpu", "batch_atoms": 16, **own})
 
 
 def test_facts_come_back_from_the_settings_they_are_kept_in():
@@ -54,61 +46,41 @@ def test_settings_without_facts_are_refused():
         facts_of({"task": "t@1"}, "here")
 
 
-def test_versions_are_of_python_and_of_installed_packages_only():
-    found = versions()
-    assert found["python"].count(".") == 2
-    assert {"python", "ase", "numpy"} <= set(found)
-    assert "no-such-package" not in found
-
-
 def test_the_source_hash_is_that_of_the_bytes(tmp_path):
     path = tmp_path / "model.py"
     path.write_text("x = 1\n")
     spec = ModelSpec(kind="file", name="model.py", path=str(path), model_id="model")
-    assert source_sha256(spec) == f"sha256:{hashlib.sha256(b'x = 1' + bytes([10])).hexdigest()}"
-    assert source_sha256(BUILTIN) is None
+    assert spec_sha256(spec) == f"sha256:{hashlib.sha256(b'x = 1' + bytes([10])).hexdigest()}"
+    assert spec_sha256(BUILTIN) is None
     path.unlink()
     with pytest.raises(StorageError, match=r"cannot read .*model\.py"):
-        source_sha256(spec)
+        spec_sha256(spec)
 
 
-def test_the_structures_digest_sees_structures_and_ids_but_no_label(frames):
-    first = frames[0]
-    digest = structures_sha256(frames)
-    assert structures_sha256(frames) == digest
-    unlabelled = replace(first, energy=None, forces=None, stress=None, magmoms=None, provenance={"a": 1})
-    assert structures_sha256([unlabelled, *frames[1:]]) == digest
-    for changed in (
-        replace(first, frame_id="other"),
-        replace(first, positions=first.positions + 1e-12),
-        replace(first, cell=first.cell * 1.01),
-        replace(first, numbers=first.numbers[::-1]),
-        replace(first, pbc=(True, True, False)),
-    ):
-        assert structures_sha256([changed, *frames[1:]]) != digest
-
-
-def test_the_settings_have_everything_that_decides_the_numbers(frames):
-    settings = settings_of(frames, {"task": "t@1", "limit": None}, device="cuda")
-    assert sorted(settings) == [
-        "batch_size", "device", "kind", "limit", "model", "source_sha256", "structures", "structures_sha256", "task",
-        "timeout", "versions",
-    ]  # fmt: skip
+def test_the_settings_have_everything_that_decides_the_numbers():
+    settings = settings_of({"task": "t@1", "limit": None}, device="cuda")
+    assert sorted(settings) == ["batch_atoms", "device", "kind", "limit", "model", "source_sha256", "task"]
     assert settings["kind"] == "model"
     assert settings["model"] == "chgnet-0.3.0"
     assert settings["device"] == "cuda"
-    assert settings["structures"] == 5
     assert json.loads(json.dumps(settings)) == settings
 
 
-def test_tuples_in_settings_are_lists_as_json_gives_them_back(frames):
-    assert settings_of(frames, {"properties": ("energy", "forces")})["properties"] == ["energy", "forces"]
+def test_the_head_that_is_asked_is_in_the_settings_and_comes_back_with_the_facts():
+    spec = replace(BUILTIN, functional="r2SCAN")
+    kept = with_facts(run_settings(spec, {}, {}), replace(FACTS, source_sha256=None))
+    assert kept["functional"] == "r2SCAN"
+    assert facts_of(kept, "here") == replace(FACTS, source_sha256=None)
 
 
-@pytest.mark.parametrize("name", ["model", "facts", "device"])
-def test_a_caller_may_not_set_what_the_run_sets(frames, name):
+def test_tuples_in_settings_are_lists_as_json_gives_them_back():
+    assert settings_of({"properties": ("energy", "forces")})["properties"] == ["energy", "forces"]
+
+
+@pytest.mark.parametrize("name", ["model", "facts", "device", "halved"])
+def test_a_caller_may_not_set_what_the_run_sets(name):
     with pytest.raises(UsageError, match=f"settings {name} are set by the run"):
-        settings_of(frames, {name: 1})
+        settings_of({name: 1})
 
 
 def test_equal_settings_are_accepted_in_any_order():

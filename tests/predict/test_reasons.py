@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from xferbench.predict.reasons import ended, raised, stable, timed_out
+from xferbench.models.server import raised
+from xferbench.predict.reasons import ended, stable, timed_out
 
 
 @pytest.mark.parametrize(

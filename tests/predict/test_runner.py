@@ -16,9 +16,10 @@ import pytest
 
 from xferbench import predict, storage, tables
 from xferbench.errors import DataError, IntegrityError, ModelError, StorageError, UsageError
+from xferbench.functionals import Functional
 from xferbench.models import CheckResult
-from xferbench.predict.store import journal_path, log_path
-from xferbench.records import Functional
+from xferbench.predict.sandbox import Options as Sandbox
+from xferbench.predict.store import MARK, journal_path, log_path
 
 GOOD = "def predict(batch): return [good(atoms) for atoms in batch]"
 
@@ -39,7 +40,7 @@ def test_every_frame_gets_its_numbers_bit_for_bit(run, frames, out, assert_good)
     assert list(records) == sorted(frame.frame_id for frame in frames)
     for frame in frames:
         assert_good(records[frame.frame_id], frame)
-    assert facts.functional is Functional.R2SCAN
+    assert facts.functional == Functional("r2SCAN")
     assert facts.source_sha256 == storage.sha256(out.parent.parent / "model.py")
     stored = tables.table_predictions(tables.read_table(out))
     for record in stored.records:
@@ -52,14 +53,14 @@ def test_the_file_says_how_it_was_made(run, out):
     settings = tables.table_predictions(tables.read_table(out)).settings
     assert settings["task"] == "springs@1"
     assert settings["model"] == "springs-2"
-    assert settings["batch_size"] == 2
+    assert settings["batch_atoms"] == 5
     assert settings["facts"]["references"] == {"Li": -1.5}
     assert settings["facts"]["supported_elements"] == ["Cl", "Li", "Mg", "O"]
 
 
-def test_nothing_but_the_file_and_its_lock_is_left_behind(run, out):
+def test_nothing_but_the_file_is_left_behind(run, out):
     run()
-    assert sorted(path.name for path in out.parent.iterdir()) == [".predictions.parquet.lock", "predictions.parquet"]
+    assert sorted(path.name for path in out.parent.iterdir()) == ["predictions.parquet"]
 
 
 def test_the_order_of_the_frames_changes_no_byte(run, frames, out, tmp_path):
@@ -85,18 +86,21 @@ def test_a_finished_run_is_kept_without_loading_the_model(run, out, monkeypatch)
     [
         (
             "raise ValueError('too close, see /tmp/tmpab12cd34/a.txt and 0x7f12')",
-            "ValueError: too close, see …/a.txt and 0x…",
+            "ValueError: too close, see …/a.txt and 0x… (model.py:12)",
         ),
-        ("return [good(batch[0])] * 3", "predict returned 3 results for 1 structures"),
+        (
+            "return [good(batch[0])] * 3",
+            "predict returned 3 results for 1 structures; return one dictionary per structure, in their order",
+        ),
         (
             "return [{'energy': float('nan')} if len(a) == 1 else good(a) for a in batch]",
             "energy has 1 of 1 values that are NaN or infinite",
         ),
-        ("sys.exit(3)", "called sys.exit(3)"),
+        ("sys.exit(3)", "called sys.exit(3) (model.py:12)"),
         ("os._exit(3)", "ended the process with exit status 3"),
         ("os.kill(os.getpid(), signal.SIGKILL)", "killed by signal 9 (out of memory?)"),
         ("signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)", "timeout after 1 s"),
-        ("print('x' * 3_000_000); raise ValueError('after megabytes')", "ValueError: after megabytes"),
+        ("print('x' * 3_000_000); raise ValueError('after megabytes')", "ValueError: after megabytes (model.py:12)"),
     ],
 )
 def test_one_bad_structure_fails_alone_and_is_told_why(run, frames, assert_good, action, error):
@@ -129,8 +133,8 @@ def test_forking_neither_doubles_answers_nor_leaves_processes(run, frames, tmp_p
 def test_a_model_that_fails_on_everything_still_leaves_a_file_that_says_so(run, frames, out):
     """What to make of it is the caller's decision."""
     records, facts = run("def predict(batch): raise ValueError('never')")
-    assert [record.error for record in records.values()] == ["ValueError: never"] * len(frames)
-    assert facts.functional is Functional.R2SCAN
+    assert [record.error for record in records.values()] == ["ValueError: never (model.py:8)"] * len(frames)
+    assert facts.functional == Functional("r2SCAN")
     assert len(tables.read_table(out)) == len(frames)
 
 
@@ -157,7 +161,7 @@ def test_a_model_that_dies_on_everything_stops_the_run_and_shows_its_last_words(
         ),
         ("def load_model(device): raise OSError('no such file')", r"OSError: no such file, in load_model"),
         ("import no_such_package", "No module named 'no_such_package'"),
-        ("FUNCTIONAL = 'B3LYP'\n" + GOOD, "'B3LYP' is not a functional"),
+        ("FUNCTIONAL = 'nonsense'\n" + GOOD, "unknown functional 'nonsense'"),
         ("x = 1", "must offer exactly one of"),
     ],
 )
@@ -183,7 +187,7 @@ def test_a_syntax_error_that_comes_after_the_start_is_a_model_error_too(write_mo
     spec = write_model(GOOD)
     (out.parent.parent / "model.py").write_text("def predict(batch:\n")
     with pytest.raises(ModelError, match="syntax error"):
-        predict.run(spec, frames, out, settings={})
+        predict.run(spec, frames, out, settings={}, options=predict.Options(sandbox=Sandbox(mode="process")))
 
 
 def test_unsupported_elements_are_recorded_and_the_model_is_not_asked(run, frames):
@@ -214,8 +218,8 @@ def test_tracebacks_of_failed_structures_are_in_the_log(run, out):
 def test_other_settings_do_not_mix_with_a_finished_run(run, out):
     run()
     before = out.read_bytes()
-    with pytest.raises(UsageError, match=r"predictions\.parquet holds .*batch_size was 2 and is 3; .*--no-resume"):
-        run(batch_size=3)
+    with pytest.raises(UsageError, match=r"predictions\.parquet holds .*batch_atoms was 5 and is 6; .*--no-resume"):
+        run(batch_atoms=6)
     with pytest.raises(UsageError, match='task was "springs@1" and is "springs@2"'):
         run(settings={"task": "springs@2"})
     with pytest.raises(UsageError, match='source_sha256 was "sha256:'):
@@ -276,7 +280,7 @@ def interrupted(run, tmp_path, out):
         with pytest.raises(StorageError, match="No space left on device"):
             run(source)
     journal = journal_path(out)
-    journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[:2]))
+    journal.write_bytes(MARK + MARK.join(journal.read_bytes().split(MARK)[1:3]))
     note.write_text("")
     return source, note, whole
 
@@ -302,9 +306,9 @@ def test_a_damaged_batch_is_computed_again_after_saying_so(run, interrupted, out
 
 def test_other_settings_do_not_mix_with_an_unfinished_run(run, interrupted, out):
     source, _, _ = interrupted
-    with pytest.raises(UsageError, match=r"\.partial holds .*batch_size was 2 and is 4"):
-        run(source, batch_size=4)
-    assert len(journal_path(out).read_bytes().splitlines()) == 2
+    with pytest.raises(UsageError, match=r"\.partial holds .*batch_atoms was 5 and is 7"):
+        run(source, batch_atoms=7)
+    assert journal_path(out).read_bytes().count(MARK) == 2
 
 
 def test_other_declarations_of_the_same_file_do_not_mix_with_an_unfinished_run(run, tmp_path, monkeypatch):
@@ -354,8 +358,9 @@ def test_a_disk_that_is_full_at_the_very_end_keeps_the_work(run, out, monkeypatc
     note = tmp_path / "calls"
     with monkeypatch.context() as patch:
         full_disk(patch, after=1)
-        with pytest.raises(StorageError, match=r"cannot write .*predictions\.parquet: No space left on device"):
+        with pytest.raises(StorageError, match=r"cannot write .*predictions\.parquet-\w+: No space left on device"):
             run(counting(note))
+    assert sorted(path.name for path in out.parent.iterdir()) == ["predictions.parquet.partial"]
     note.write_text("")
     run(counting(note))
     assert note.read_text() == ""
@@ -363,24 +368,24 @@ def test_a_disk_that_is_full_at_the_very_end_keeps_the_work(run, out, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("options", "error", "message"),
+    ("wrong", "error", "message"),
     [
-        ({"batch_size": 0}, UsageError, "batch size 0 is impossible"),
-        ({"timeout": 0.0}, UsageError, "time limit of 0 s is impossible"),
-        ({"timeout": float("nan")}, UsageError, "time limit of nan s"),
-        ({"load_timeout": -1.0}, UsageError, "time limit of -1 s"),
+        ({"batch_atoms": 0}, UsageError, "a budget of 0 atoms is impossible"),
+        ({"timeout": 0.0}, UsageError, "a timeout of 0 s is impossible"),
+        ({"timeout": float("nan")}, UsageError, "a timeout of nan s"),
+        ({"load_timeout": -1.0}, UsageError, "a load timeout of -1 s"),
         ({"frames": []}, DataError, "no structures to predict"),
         ({"settings": {"model": "x"}}, UsageError, "settings model are set by the run itself"),
     ],
 )
-def test_impossible_requests_are_refused_before_anything_starts(run, out, options, error, message):
+def test_impossible_requests_are_refused_before_anything_starts(run, out, wrong, error, message):
     with pytest.raises(error, match=message):
-        run(**options)
+        run(**wrong)
     assert not out.parent.exists()
 
 
 def test_frames_of_one_id_are_refused(run, frames):
-    with pytest.raises(DataError, match=f"1 frame ids occur more than once, '{frames[0].frame_id}' for one"):
+    with pytest.raises(DataError, match=f"frame id '{frames[0].frame_id}' occurs more than once"):
         run(frames=[*frames, frames[0]])
 
 
@@ -393,26 +398,25 @@ def test_progress_goes_to_stderr_with_failures_and_earlier_work(run, interrupted
     assert "model: 5/5 structures" in captured.err
 
 
-def test_check_runs_the_contract_checks_in_a_process_of_their_own(write_model, tmp_path):
+def test_check_runs_the_contract_checks_in_a_process_of_their_own(write_model, tmp_path, options):
     note = "open(os.path.join(os.path.dirname(__file__), 'pid'), 'w').write(str(os.getpid()))\n"
     spec = write_model(
         note + "def predict(batch): return [{'energy': -1.0 * len(a), 'forces': np.zeros((len(a), 3))} for a in batch]"
     )
-    results = predict.check(spec, timeout=120.0)
+    results, energies = predict.check(spec, options=options(timeout=120.0))
     assert results
+    assert energies == [-4.0] * 3
     assert all(isinstance(result, CheckResult) for result in results)
     assert int((tmp_path / "pid").read_text()) != os.getpid()
 
 
-def test_check_tells_why_a_model_broke_down(write_model):
+def test_check_tells_why_a_model_broke_down(write_model, options):
     with pytest.raises(
         ModelError, match=r"model\.py failed while it was checked: ended the process with exit status 7"
     ):
-        predict.check(write_model("def predict(batch): os._exit(7)"))
+        predict.check(write_model("def predict(batch): os._exit(7)"), options=options())
     with pytest.raises(ModelError, match="no weights"):
-        predict.check(write_model("raise ValueError('no weights')"))
-    with pytest.raises(UsageError, match="time limit"):
-        predict.check(write_model(GOOD), timeout=0)
+        predict.check(write_model("raise ValueError('no weights')"), options=options())
 
 
 SLOW = """
@@ -431,9 +435,11 @@ from pathlib import Path
 from conftest import FORMULAS, synthetic_frame
 from xferbench import predict
 from xferbench.models import parse_spec
-from xferbench.records import Functional
-frames = [synthetic_frame(formula, copy, Functional.R2SCAN) for formula in FORMULAS for copy in range(4)]
-predict.run(parse_spec({model!r}), frames, Path(sys.argv[1]), settings={{"task": "springs@1"}}, batch_size=2)
+from xferbench.functionals import Functional
+from xferbench.predict import sandbox
+frames = [synthetic_frame(formula, copy, Functional("r2SCAN")) for formula in FORMULAS for copy in range(4)]
+predict.run(parse_spec({model!r}), frames, Path(sys.argv[1]), settings={{"task": "springs@1"}},
+    options=predict.Options(batch_atoms=5, sandbox=sandbox.Options(mode="process")))
 os._exit(0)
 """
 
@@ -466,7 +472,7 @@ def test_killed_at_twenty_random_moments_a_run_ends_with_the_same_bytes_and_leav
     subprocess.run([*command, str(out)], check=True)
     assert out.read_bytes() == expected
     log_path(out).unlink(missing_ok=True)  # written by a life that ends well and met the structure that fails, if any
-    assert sorted(path.name for path in out.parent.iterdir()) == [".p.parquet.lock", "p.parquet"]
+    assert sorted(path.name for path in out.parent.iterdir()) == ["p.parquet"]
     groups = [int(path.stem) for path in tmp_path.glob("*.pid")]
     assert groups
     wait_until(lambda: not any(map(living, groups)))
@@ -476,6 +482,6 @@ def entries(out):
     """Finished batches, or more than any number if the run has ended."""
     journal = journal_path(out)
     try:
-        return journal.read_bytes().count(b"\n")
+        return journal.read_bytes().count(MARK)
     except FileNotFoundError:
         return 10**6 if out.exists() else 0

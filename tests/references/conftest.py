@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from xferbench.functionals import Functional
 from xferbench.references.labels import Labels
 
 SYMBOLS = {1: "H", 3: "Li", 8: "O", 11: "Na", 17: "Cl"}
@@ -27,6 +28,7 @@ def make_labels():
             n_atoms=counts.sum(axis=1),
             materials=tuple(f"material-{i % n_materials:02d}" for i in range(n)),
             source=source,
+            functionals=(Functional("PBE"), Functional("r2SCAN")),
             target=source + fractions @ np.array(shift) + rng.normal(0, 1, n) * noise,
         )
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from xferbench.errors import DataError
-from xferbench.records import Pair, Prediction, Predictions
+from xferbench.records import FramePair, Prediction, Predictions
 from xferbench.references import pair_labels
 
 
@@ -19,7 +19,7 @@ def test_energies_are_per_atom_and_the_gap_is_target_minus_source(make_pairs):
     assert labels.materials == tuple(pair.material_id for pair in pairs)
     assert labels.n_atoms.tolist() == [2, 2, 3, 3]
     np.testing.assert_allclose(labels.fractions[2], [2 / 3, 1 / 3, 0])
-    assert labels.source[0] == pairs[0].gga.energy / 2
+    assert labels.source[0] == pairs[0].source.energy / 2
     np.testing.assert_array_equal(labels.gap, labels.target - labels.source)
     assert labels.model is None
     assert len(labels) == 4
@@ -35,20 +35,20 @@ def test_columns_can_be_asked_for(make_pairs):
 def test_a_pair_without_both_energies_is_left_out_and_counted(make_pairs):
     first, second, third = make_pairs(1, 3)
     pairs = [
-        Pair(gga=replace(first.gga, energy=None), r2scan=first.r2scan, geometry=first.geometry),
-        Pair(gga=second.gga, r2scan=replace(second.r2scan, energy=None), geometry=second.geometry),
+        FramePair(source=replace(first.source, energy=None), target=first.target, geometry=first.geometry),
+        FramePair(source=second.source, target=replace(second.target, energy=None), geometry=second.geometry),
         third,
     ]
     labels = pair_labels(pairs)
     assert (len(labels), labels.n_dropped) == (1, 2)
-    assert labels.target[0] == third.r2scan.energy / 2
+    assert labels.target[0] == third.target.energy / 2
 
 
 def test_predictions_are_joined_on_the_id_of_the_r2scan_frame(make_pairs):
     pairs = make_pairs(1, 3)
     records = [
-        Prediction(frame_id=pairs[2].r2scan.frame_id, energy=-8.0),
-        Prediction(frame_id=pairs[0].r2scan.frame_id, error="no"),
+        Prediction(frame_id=pairs[2].target.frame_id, energy=-8.0),
+        Prediction(frame_id=pairs[0].target.frame_id, error="no"),
         Prediction(frame_id="another", energy=1.0),
     ]
     labels = pair_labels(pairs, Predictions(records=records, settings={}))

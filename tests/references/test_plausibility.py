@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from xferbench import dataset
-from xferbench.records import Functional
+from xferbench.functionals import Functional
 from xferbench.references import implausible, pair_labels
 from xferbench.references.plausibility import BINDING, not_the_gap
 
@@ -116,8 +116,8 @@ def test_if_most_are_zero_none_is_accused_since_half_must_be_large():
 def mini(cache):
     """Shift per element from the isolated atoms of mini, and the labels of its training pairs."""
     data = dataset.prepare("mini", cache_dir=cache)
-    pbe, r2scan = (data.atom_energies[functional] for functional in (Functional.PBE, Functional.R2SCAN))
-    return {symbol: r2scan[symbol] - pbe[symbol] for symbol in pbe}, pair_labels(data.pairs("train"))
+    pbe, target = (data.atom_energies[functional] for functional in (Functional("PBE"), Functional("r2SCAN")))
+    return {symbol: target[symbol] - pbe[symbol] for symbol in pbe}, pair_labels(data.pairs("train"))
 
 
 def test_isolated_atoms_of_the_same_code_may_be_the_gap(mini):

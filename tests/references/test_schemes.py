@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from xferbench.errors import DataError
-from xferbench.records import Functional
+from xferbench.functionals import Functional
 from xferbench.references import SCHEMES, paired_shift
 from xferbench.references.schemes import Calibration
 
 SHIFT = np.array([-0.1, -0.5, -1.4, -2.2, -4.5])
-FITTED = ["independent", "paired", "counts", "huber", "ridge", "two-step", "phases", "model", "atoms"]
+FITTED = ["independent", "paired", "counts", "huber", "ridge", "two-step", "phases", "model-aware", "atoms"]
 ATOMS = {
-    Functional.PBE: dict(zip(["H", "Li", "O", "Na", "Cl"], [-1.0, -0.3, -1.5, -0.2, -0.3], strict=True)),
-    Functional.R2SCAN: dict(zip(["H", "Li", "O", "Na", "Cl"], [-1.1, -0.8, -2.9, -2.4, -4.8], strict=True)),
+    Functional("PBE"): dict(zip(["H", "Li", "O", "Na", "Cl"], [-1.0, -0.3, -1.5, -0.2, -0.3], strict=True)),
+    Functional("r2SCAN"): dict(zip(["H", "Li", "O", "Na", "Cl"], [-1.1, -0.8, -2.9, -2.4, -4.8], strict=True)),
 }
 
 
@@ -74,7 +74,7 @@ def test_a_weight_of_two_is_the_pair_twice(name, make_labels):
 
 def test_none_and_mean_are_what_they_say(make_labels):
     given = calibration(make_labels(noise=0.1))
-    np.testing.assert_array_equal(rest("none", given), given.labels.gap)
+    np.testing.assert_array_equal(rest("source", given), given.labels.gap)
     np.testing.assert_allclose(rest("mean", given), given.labels.gap - given.labels.gap.mean())
 
 
@@ -103,7 +103,7 @@ def test_the_model_scheme_is_fitted_to_and_added_to_the_model(make_labels):
     labels = make_labels(noise=0.2)
     model = labels.source + np.random.default_rng(5).normal(0, 0.1, len(labels))
     given = replace(calibration(labels), labels=replace(labels, model=model))
-    fitted = SCHEMES["model"].fit(given)
+    fitted = SCHEMES["model-aware"].fit(given)
     n = labels.n_atoms
     oracle = np.linalg.lstsq(labels.fractions * n[:, None], (labels.target - model) * n)[0]
     np.testing.assert_allclose(fitted.predict(given.labels), model + labels.fractions @ oracle, atol=1e-9)
@@ -116,9 +116,11 @@ def test_structures_without_prediction_are_neither_fitted_nor_predicted(make_lab
     given = replace(calibration(labels), labels=replace(labels, model=model))
     there = np.arange(len(labels)) % 3 > 0
     np.testing.assert_allclose(
-        values(SCHEMES["model"].fit(given)), values(SCHEMES["model"].fit(calibration(labels.take(there)))), atol=1e-10
+        values(SCHEMES["model-aware"].fit(given)),
+        values(SCHEMES["model-aware"].fit(calibration(labels.take(there)))),
+        atol=1e-10,
     )
-    assert np.isnan(SCHEMES["model"].fit(given).predict(given.labels)).tolist() == (~there).tolist()
+    assert np.isnan(SCHEMES["model-aware"].fit(given).predict(given.labels)).tolist() == (~there).tolist()
 
 
 def test_phases_take_the_lowest_energy_of_each_functional_by_itself(make_labels):
@@ -133,8 +135,8 @@ def test_phases_take_the_lowest_energy_of_each_functional_by_itself(make_labels)
 
 def test_two_steps_find_a_scaled_atomisation_energy(make_labels):
     labels = make_labels()
-    pbe, r2scan = (labels.fractions @ list(ATOMS[key].values()) for key in (Functional.PBE, Functional.R2SCAN))
-    given = calibration(replace(labels, target=r2scan + 1.1 * (labels.source - pbe)))
+    pbe, target = (labels.fractions @ list(ATOMS[key].values()) for key in (Functional("PBE"), Functional("r2SCAN")))
+    given = calibration(replace(labels, target=target + 1.1 * (labels.source - pbe)))
     fitted = SCHEMES["two-step"].fit(given)
     assert fitted.scale == pytest.approx(1.1)
     assert "isolated atoms" in fitted.note
@@ -159,10 +161,10 @@ def test_if_references_leave_nothing_there_is_nothing_to_scale(make_labels):
 @pytest.mark.parametrize(
     ("name", "change", "reason"),
     [
-        ("model", {"model": None}, "needs the energies that a GGA model predicts"),
+        ("model-aware", {"model": None}, "needs the energies that a source model predicts"),
         ("atoms", {"atoms": None}, "needs isolated atoms of the same code and pseudopotentials"),
-        ("atoms", {"atoms": {Functional.PBE: {"H": -1.0}}}, "has no r2SCAN"),
-        ("atoms", {"atoms": {Functional.PBE_U: {"H": -1.0}}}, "has no PBE and no r2SCAN"),
+        ("atoms", {"atoms": {Functional("PBE"): {"H": -1.0}}}, "has no r2SCAN"),
+        ("atoms", {"atoms": {Functional("PBE+U"): {"H": -1.0}}}, "has no PBE and no r2SCAN"),
     ],
 )
 def test_what_a_scheme_lacks_is_told(name, change, reason, make_labels):
@@ -173,7 +175,7 @@ def test_what_a_scheme_lacks_is_told(name, change, reason, make_labels):
 def test_predictions_of_nothing_and_compounds_only_are_told(make_labels):
     labels = make_labels()
     silent = replace(calibration(labels), labels=replace(labels, model=np.full(len(labels), np.nan)))
-    assert "no energy of a calibration frame" in SCHEMES["model"].lacking(silent)
+    assert "no energy of a calibration frame" in SCHEMES["model-aware"].lacking(silent)
     compounds = labels.take(labels.fractions.max(axis=1) < 1)
     assert "no calibration pair is an elemental phase" in SCHEMES["phases"].lacking(calibration(compounds))
 
@@ -181,7 +183,7 @@ def test_predictions_of_nothing_and_compounds_only_are_told(make_labels):
 def test_an_element_without_data_is_never_given_a_shift(make_labels):
     labels = make_labels()
     given = calibration(labels.take(labels.fractions[:, 4] == 0), atoms=None)
-    for name in ("independent", "paired", "counts", "huber", "ridge", "two-step", "phases", "model"):
+    for name in ("independent", "paired", "counts", "huber", "ridge", "two-step", "phases", "model-aware"):
         fitted = SCHEMES[name].fit(given)
         assert "Cl" not in fitted.shift.energies, name
         predicted = fitted.predict(replace(labels, model=labels.source))
@@ -194,7 +196,7 @@ def test_two_elements_in_one_ratio_stay_open_but_for_ridge(make_labels):
     fractions = labels.fractions.copy()
     fractions[:, 3] = fractions[:, 4] = (fractions[:, 3] + fractions[:, 4]) / 2
     given = calibration(replace(labels, fractions=fractions), atoms=None)
-    for name in ("independent", "paired", "counts", "huber", "two-step", "model"):
+    for name in ("independent", "paired", "counts", "huber", "two-step", "model-aware"):
         assert SCHEMES[name].fit(given).shift.undetermined == {"Na", "Cl"}, name
     assert SCHEMES["ridge"].fit(given).shift.undetermined == set()
 
@@ -203,7 +205,7 @@ def test_every_scheme_says_what_it_is():
     assert list(SCHEMES) == [scheme.name for scheme in SCHEMES.values()]
     for scheme in SCHEMES.values():
         assert scheme.about
-        assert bool(scheme.source) == (scheme.name not in {"none", "mean"})
+        assert bool(scheme.source) == (scheme.name not in {"source", "mean"})
 
 
 BY_LABELS = ["mean", "independent", "paired", "counts", "huber", "ridge", "phases", "two-step"]
@@ -217,7 +219,7 @@ def test_one_gap_for_all_pairs_is_the_shift_of_every_element(name, make_labels):
     np.testing.assert_allclose(rest(name, given), 0, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", [*BY_LABELS, "model"])
+@pytest.mark.parametrize("name", [*BY_LABELS, "model-aware"])
 def test_equal_labels_have_no_shift(name, make_labels):
     labels = make_labels()
     given = calibration(replace(labels, target=labels.source), atoms=None)
@@ -246,7 +248,7 @@ def test_what_the_columns_are_called_first_is_irrelevant(name, make_labels):
     assert dict(other) == pytest.approx(dict(one), abs=1e-8)
 
 
-@pytest.mark.parametrize("name", ["none", "mean", "independent", "counts", "huber", "ridge", "phases", "atoms"])
+@pytest.mark.parametrize("name", ["source", "mean", "independent", "counts", "huber", "ridge", "phases", "atoms"])
 def test_no_other_shift_leaves_less_scatter_than_least_squares(name, make_labels):
     for seed in range(5):
         given = calibration(make_labels(noise=0.2, seed=seed))
@@ -261,7 +263,7 @@ def test_a_single_elemental_pair_gives_its_gap(name, make_labels):
     assert SCHEMES[name].fit(given).shift.energies["O"] == pytest.approx(-1.25)
 
 
-@pytest.mark.parametrize("name", ["independent", "paired", "counts", "huber", "two-step", "model"])
+@pytest.mark.parametrize("name", ["independent", "paired", "counts", "huber", "two-step", "model-aware"])
 def test_no_pair_that_counts_is_refused(name, make_labels):
     given = replace(calibration(make_labels(), atoms=None), weights=np.zeros(60))
     with pytest.raises(DataError, match="not all zero"):

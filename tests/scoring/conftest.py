@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from xferbench import dataset as datasets
-from xferbench.records import Functional, Prediction, Predictions
+from xferbench.functionals import Functional
+from xferbench.records import Prediction, Predictions
 from xferbench.results import Environment, ModelFacts
 from xferbench.scoring import expected_frames, score
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from xferbench.records import Frame, SourceDataset
     from xferbench.tasks import Task
 
-FACTS = ModelFacts(id="m", name="M", kind="model", functional=Functional.R2SCAN)
+FACTS = ModelFacts(id="m", name="M", kind="model", functional=Functional("r2SCAN"))
 ENVIRONMENT = Environment(python="3", platform="here", packages={"numpy": "2"})
 OFFSETS = {3: 0.7, 8: -1.1, 12: 3.0, 17: 0.2}
 
@@ -53,14 +54,15 @@ def answers(synthetic_dataset: Dataset, synthetic_task: Task) -> list[Prediction
 def run(synthetic_dataset: Dataset, synthetic_task: Task) -> Callable[..., object]:
     """``run(records, facts=…, task=…, dataset=…, …)`` -> result."""
 
-    def inner(records, *, facts=FACTS, task=synthetic_task, dataset=synthetic_dataset, settings=None, **options):
+    def inner(
+        records, *, facts=FACTS, task=synthetic_task, dataset=synthetic_dataset, settings=None, limit=None, **options
+    ):
         return score(
             task,
-            dataset,
+            expected_frames(task, dataset, limit=limit),
             Predictions(records=records, settings=settings or {"model": "m"}),
             facts=facts,
             environment=ENVIRONMENT,
-            task_sha256="sha256:" + "0" * 64,
             **options,
         )
 
@@ -73,13 +75,15 @@ def peculiar(synthetic_source: SourceDataset, synthetic_dataset: Dataset, tmp_pa
     test = sorted({pair.pair_id for pair in synthetic_dataset.pairs("test")})
     train = synthetic_dataset.pairs("train")[0].pair_id
     changes: dict[str, dict[str, object]] = {
-        test[0]: {"functional": Functional.PBE_U},
-        test[1]: {"functional": Functional.PBE_U, "magmoms": np.array([5.0])},
+        test[0]: {"functional": Functional("PBE+U")},
+        test[1]: {"functional": Functional("PBE+U"), "magmoms": np.array([5.0])},
         test[2]: {"correction": -1.0},
-        train: {"functional": Functional.PBE_U},
+        train: {"functional": Functional("PBE+U")},
     }
     frames = [
-        replace(frame, **changes[frame.pair_id]) if frame.functional.is_gga and frame.pair_id in changes else frame
+        replace(frame, **changes[frame.pair_id])
+        if frame.functional.rung == "GGA" and frame.pair_id in changes
+        else frame
         for frame in synthetic_source.frames
     ]
     return datasets.build(replace(synthetic_source, frames=frames), tmp_path / "peculiar")

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from xferbench.errors import DataError, PredictionsError, UsageError
-from xferbench.records import Frame, Functional, Prediction, Predictions
+from xferbench.functionals import Functional
+from xferbench.labels import Labels
+from xferbench.records import Frame, FramePair, Geometry, Prediction, Predictions
+from xferbench.results import DatasetEntry
 from xferbench.scoring import checking
 from xferbench.scoring.checking import NO_PREDICTION, Expected, check, expected_frames
 from xferbench.tasks import PairRule
@@ -23,7 +26,7 @@ def frame(name: str, formula: tuple[int, ...], energy: float | None = None) -> F
         frame_id=name,
         pair_id=name,
         material_id=name,
-        functional=Functional.R2SCAN,
+        functional=Functional("r2SCAN"),
         numbers=np.array(formula),
         positions=np.zeros((n, 3)),
         cell=np.eye(3),
@@ -32,13 +35,29 @@ def frame(name: str, formula: tuple[int, ...], energy: float | None = None) -> F
 
 
 FRAMES = [frame("a", (3,)), frame("b", (3, 8)), frame("c", (8, 8, 3)), frame("d", (3, 3, 3, 8))]
-EXPECTED = Expected(test=FRAMES[:2], calibration=FRAMES[2:])
-KNOWN = ["a", "b", "c", "d", "other"]
+KNOWN = frozenset({"a", "b", "c", "d", "other"})
+
+
+def labels(frames):
+    return Labels.of_pairs([FramePair(source=f, target=f, geometry=Geometry.SAME_GEOMETRY) for f in frames])
+
+
+def expecting(test, calibration, known=lambda: KNOWN):
+    return Expected(
+        dataset=DatasetEntry(name="d", version="1", fingerprint="x", labels="x"),
+        side="target",
+        test=labels(test),
+        calibration=labels(calibration),
+        frame_ids=known,
+    )
+
+
+EXPECTED = expecting(FRAMES[:2], FRAMES[2:])
 GOOD = [Prediction(frame_id=item.frame_id, energy=item.energy) for item in FRAMES]
 
 
 def checked(records, *, expected=EXPECTED, settings=None, **options):
-    return check(Predictions(records=records, settings=settings or {}), expected, KNOWN, **options)
+    return check(Predictions(records=records, settings=settings or {}), expected, **options)
 
 
 def with_first(**changes):
@@ -48,11 +67,13 @@ def with_first(**changes):
 class TestIds:
     def test_complete_predictions_pass(self):
         result = checked(GOOD)
-        assert set(result.records) == set("abcd")
+        assert result.test.values.energy.tolist() == [item.energy for item in FRAMES[:2]]
+        assert result.calibration.values.energy.tolist() == [item.energy for item in FRAMES[2:]]
         assert result.ignored == 0
 
     def test_the_order_is_irrelevant(self):
-        assert checked(GOOD[::-1]).records.keys() == checked(GOOD).records.keys()
+        found = [checked(records).calibration.values.energy.tolist() for records in (GOOD, GOOD[::-1])]
+        assert found[0] == found[1]
 
     def test_missing_ids_are_counted_and_named(self):
         with pytest.raises(
@@ -73,8 +94,8 @@ class TestIds:
 
     def test_missing_ids_may_count_as_failures(self):
         result = checked(GOOD[1:], allow_missing=True)
-        assert result.records["a"].error == NO_PREDICTION
-        assert result.records["a"].energy is None
+        assert result.test.error.tolist() == [NO_PREDICTION, None]
+        assert np.isnan(result.test.values.energy).tolist() == [True, False]
 
     def test_doubled_ids_are_refused(self):
         with pytest.raises(PredictionsError, match=r"2 frames \(a, b\) more than once: keep one row"):
@@ -88,14 +109,13 @@ class TestIds:
     def test_other_frames_of_the_data_set_are_ignored_and_counted(self):
         result = checked([*GOOD, Prediction(frame_id="other", energy=float("nan"))])
         assert result.ignored == 1
-        assert "other" not in result.records
+        assert len(result.test.error) == 2
 
     def test_the_whole_data_set_is_read_only_for_ids_that_are_not_expected(self):
         def never():
             raise RuntimeError("read")
-            yield
 
-        check(Predictions(records=GOOD, settings={}), EXPECTED, never())
+        check(Predictions(records=GOOD, settings={}), expecting(FRAMES[:2], FRAMES[2:], never))
 
     def test_all_problems_are_in_one_message_with_the_place(self):
         records = [*GOOD[:1], *GOOD[:3], Prediction(frame_id="x", energy=1.0)]
@@ -117,7 +137,7 @@ class TestContent:
     def test_a_floor_may_predict_forces_alone_but_not_nothing(self):
         floor = {"kind": "floor"}
         records = [Prediction(frame_id=item.frame_id, forces=np.zeros((item.n_atoms, 3))) for item in FRAMES]
-        assert len(checked(records, settings=floor).records) == 4
+        assert checked(records, settings=floor).test.values.forces.present.all()
         with pytest.raises(PredictionsError, match="neither energy nor error"):
             checked([*records[1:], Prediction(frame_id="a")], settings=floor)
 
@@ -126,10 +146,10 @@ class TestContent:
             checked(with_first(error="failed"))
 
     def test_an_error_stands_for_the_numbers(self):
-        assert checked(with_first(energy=None, error="failed")).records["a"].error == "failed"
+        assert checked(with_first(energy=None, error="failed")).test.error[0] == "failed"
 
     def test_an_empty_error_is_none(self):
-        assert checked(with_first(error="")).records["a"].error is None
+        assert checked(with_first(error="")).test.error[0] is None
 
 
 class TestShapes:
@@ -150,11 +170,13 @@ class TestShapes:
 
     def test_a_voigt_stress_becomes_a_matrix(self):
         voigt = np.arange(6.0)
-        assert checked(with_first(stress=voigt)).records["a"].stress.tolist() == voigt_to_matrix(voigt).tolist()
+        assert checked(with_first(stress=voigt)).test.values.stress.row(0).tolist() == [
+            voigt_to_matrix(voigt).ravel().tolist()
+        ]
 
     def test_a_matrix_stays_as_it_is(self):
         matrix = np.arange(9.0).reshape(3, 3)
-        assert checked(with_first(stress=matrix)).records["a"].stress is matrix
+        assert checked(with_first(stress=matrix)).test.values.stress.row(0).tolist() == [list(range(9))]
 
 
 class TestFinite:
@@ -183,8 +205,7 @@ class TestPerAtom:
     def judge(self, energy):
         frames = self.frames()
         records = [Prediction(frame_id=item.frame_id, energy=energy(item)) for item in frames]
-        expected = Expected(test=frames[:10], calibration=frames[10:])
-        return check(Predictions(records=records, settings={}), expected, [])
+        return check(Predictions(records=records, settings={}), expecting(frames[:10], frames[10:]))
 
     def test_energies_per_atom_are_recognised(self):
         with pytest.raises(PredictionsError, match=r"look like eV/atom: .* multiply each by the number of atoms"):
@@ -209,28 +230,27 @@ class TestPerAtom:
     def test_cells_of_one_size_cannot_tell(self):
         frames = [frame(f"f{i}", (3, 8), -6.8 - 0.1 * i) for i in range(8)]
         records = [Prediction(frame_id=item.frame_id, energy=item.energy / 2) for item in frames]
-        expected = Expected(test=frames[:4], calibration=frames[4:])
-        assert len(check(Predictions(records=records, settings={}), expected, []).records) == 8
+        assert not check(Predictions(records=records, settings={}), expecting(frames[:4], frames[4:])).ignored
 
 
 class TestExpectedFrames:
     def test_they_are_the_frames_of_both_splits_sorted_by_id(self, synthetic_task, synthetic_dataset):
         expected = expected_frames(synthetic_task, synthetic_dataset)
         assert (len(expected.test), len(expected.calibration)) == (15, 27)
-        for frames in (expected.test, expected.calibration, expected.frames):
+        for frames in (expected.test_frames, expected.calibration_frames, expected.frames):
             ids = [item.frame_id for item in frames]
             assert ids == sorted(ids)
-        assert {item.functional for item in expected.frames} == {Functional.R2SCAN}
+        assert {item.functional for item in expected.frames} == {Functional("r2SCAN")}
         assert expected.limit is None
 
     def test_a_gga_task_expects_gga_frames(self, synthetic_task, synthetic_dataset):
-        expected = expected_frames(replace(synthetic_task, functional=Functional.PBE), synthetic_dataset)
-        assert {item.functional for item in expected.frames} == {Functional.PBE}
+        expected = expected_frames(replace(synthetic_task, side="source"), synthetic_dataset)
+        assert {item.functional for item in expected.frames} == {Functional("PBE")}
 
     def test_a_limit_cuts_the_test_frames_only(self, synthetic_task, synthetic_dataset):
         whole = expected_frames(synthetic_task, synthetic_dataset)
         cut = expected_frames(synthetic_task, synthetic_dataset, limit=4)
-        assert [item.frame_id for item in cut.test] == [item.frame_id for item in whole.test[:4]]
+        assert cut.test.target.frame_id.tolist() == whole.test.target.frame_id[:4].tolist()
         assert len(cut.calibration) == 27
         assert cut.limit == 4
 
@@ -243,7 +263,9 @@ class TestExpectedFrames:
             expected_frames(synthetic_task, synthetic_dataset, limit=limit)
 
     def test_an_empty_split_is_named(self, synthetic_task, synthetic_dataset):
-        with pytest.raises(DataError, match="split 'val' of data set synthetic has no r2scan frames"):
+        with pytest.raises(
+            DataError, match="split 'val' of data set synthetic has no target frames with an energy to calibrate on"
+        ):
             expected_frames(replace(synthetic_task, calibration="val"), synthetic_dataset)
 
 
@@ -254,11 +276,11 @@ class TestExcluded:
     def test_pairs_with_an_excluded_flag_are_not_scored(self, synthetic_task, peculiar):
         whole = expected_frames(self.task(synthetic_task, peculiar), peculiar)
         part = expected_frames(self.task(synthetic_task, peculiar, "hubbard_u", "moments_differ"), peculiar)
-        gone = sorted({item.pair_id for item in whole.test} - {item.pair_id for item in part.test})
+        gone = set(whole.test.pair_id) - set(part.test.pair_id)
         assert len(whole.test) == 15
         assert whole.excluded == {}
-        assert list(part.excluded) == gone
-        assert sorted(map(sorted, part.excluded.values())) == [["hubbard_u"], ["hubbard_u", "moments_differ"]]
+        assert len(gone) == part.n_excluded == 2
+        assert part.excluded == {"hubbard_u": 2, "moments_differ": 1}
 
     def test_a_limit_counts_what_is_left(self, synthetic_task, peculiar):
         part = expected_frames(self.task(synthetic_task, peculiar, "hubbard_u"), peculiar, limit=13)
@@ -266,18 +288,55 @@ class TestExcluded:
         assert len(part.test) == 13
 
     def test_calibration_keeps_its_frames_but_never_mixes_in_a_hubbard_u(self, synthetic_task, peculiar):
-        for flags, functional, count in (
-            (("corrected",), Functional.PBE, 27),
-            (("hubbard_u",), Functional.PBE, 26),
-            (("hubbard_u",), Functional.R2SCAN, 27),
+        for flags, side, count in (
+            (("corrected",), "source", 27),
+            (("hubbard_u",), "source", 26),
+            (("hubbard_u",), "target", 27),
         ):
-            task = self.task(synthetic_task, peculiar, *flags, functional=functional)
+            task = self.task(synthetic_task, peculiar, *flags, side=side)
             assert len(expected_frames(task, peculiar).calibration) == count
 
     def test_a_task_that_excludes_everything_is_told(self, synthetic_task, synthetic_dataset, monkeypatch):
-        flags = {pair.pair_id: frozenset({"corrected"}) for pair in synthetic_dataset.pairs("test")}
-        monkeypatch.setattr(checking, "pair_flags", lambda _dataset, _split: flags)
+        real = checking.read_labels
+
+        def corrected(*args, **options):
+            found = real(*args, **options)
+            flags = {**found.test.flags, "corrected": np.ones(len(found.test), dtype=bool)}
+            return replace(found, test=replace(found.test, flags=flags))
+
+        monkeypatch.setattr(checking, "read_labels", corrected)
         with pytest.raises(
             DataError, match="task synthetic-static@1 excludes all 15 pairs of 'test'; exclude fewer flags"
         ):
             expected_frames(self.task(synthetic_task, synthetic_dataset, "corrected"), synthetic_dataset)
+
+
+class TestCalibration:
+    def test_it_is_a_choice_that_leaves_no_element_short(self, synthetic_task, synthetic_dataset):
+        task = replace(synthetic_task, calibration_frames=20)
+        whole, part = (expected_frames(item, synthetic_dataset).calibration for item in (synthetic_task, task))
+        assert (len(whole), len(part)) == (27, 20)
+        assert set(part.pair_id) < set(whole.pair_id)
+        elements = [set(item.target.numbers.values.tolist()) for item in (whole, part)]
+        assert elements[0] == elements[1]
+
+    def test_it_does_not_depend_on_the_scored_frames(self, synthetic_task, synthetic_dataset):
+        task = replace(synthetic_task, calibration_frames=20)
+        whole, cut = (expected_frames(task, synthetic_dataset, limit=limit).calibration for limit in (None, 3))
+        assert whole.pair_id.tolist() == cut.pair_id.tolist()
+
+
+def test_each_shard_is_read_once(synthetic_task, synthetic_dataset, monkeypatch):
+    from xferbench.dataset import opened
+
+    seen = []
+    real = opened.read_shard
+
+    def counted(directory, path, columns=None):
+        seen.append(path)
+        return real(directory, path, columns)
+
+    monkeypatch.setattr(opened, "read_shard", counted)
+    expected_frames(synthetic_task, synthetic_dataset, structures=False)
+    assert sorted(seen) == sorted({*seen})
+    assert len(seen) == len([path for path in synthetic_dataset.manifest["files"] if path.startswith("data/")])

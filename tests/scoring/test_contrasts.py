@@ -10,15 +10,28 @@ from scipy.spatial.distance import pdist
 from scipy.stats import kendalltau
 from sklearn.metrics import accuracy_score
 
-from xferbench.metrics import METRICS
-from xferbench.records import Frame, Functional, Geometry, Pair, Prediction
-from xferbench.scoring.contrasts import difference_rows, force_gap_rows, ground_rows, stress_gap_rows
-from xferbench.scoring.rows import Joined
+from xferbench.functionals import Functional
+from xferbench.labels import Labels, Values
+from xferbench.measure import METRICS
+from xferbench.records import Frame, FramePair, Geometry, Prediction
+from xferbench.scoring.rows import Joined, difference_rows, difference_to_source, ground_rows
 
 LI, OX = 3, 8
 
 
-def frame(name: str, formula: tuple[int, ...], energy: float | None, functional=Functional.R2SCAN, **labels) -> Frame:
+def joined_of(frames, predictions, pairs=None, side="target") -> Joined:
+    """Frames, their predictions, and pairs they belong to: with themselves, if not given."""
+    pairs = pairs or [FramePair(source=item, target=item, geometry=Geometry.SAME_GEOMETRY) for item in frames]
+    return Joined(labels=Labels.of_pairs(pairs), side=side, predicted=Values.of(predictions))
+
+
+def told(rows):
+    return rows.sample, rows.n_labels, rows.reason
+
+
+def frame(
+    name: str, formula: tuple[int, ...], energy: float | None, functional=Functional("r2SCAN"), **labels
+) -> Frame:
     return Frame(
         frame_id=f"{name}-{functional}",
         pair_id=name,
@@ -33,9 +46,9 @@ def frame(name: str, formula: tuple[int, ...], energy: float | None, functional=
 
 
 def joined(*items: tuple[Frame, float | None]) -> Joined:
-    return Joined(
-        frames=[item for item, _ in items],
-        predictions=[
+    return joined_of(
+        [item for item, _ in items],
+        [
             Prediction(frame_id=item.frame_id, energy=energy, error=None if energy is not None else "failed")
             for item, energy in items
         ],
@@ -156,11 +169,11 @@ class TestOracles:
         assert value("energy_difference_mae", rows) == pytest.approx(np.mean(errors))
 
 
-def pair(gga: np.ndarray, r2scan: np.ndarray, geometry=Geometry.SAME_GEOMETRY) -> Pair:
-    labels = [{"forces": label, "stress": np.eye(3) * label[0, 2]} for label in (gga, r2scan)]
-    return Pair(
-        gga=frame("p", (LI,), -1.0, Functional.PBE, **labels[0]),
-        r2scan=frame("p", (LI,), -1.0, **labels[1]),
+def pair(source: np.ndarray, target: np.ndarray, geometry=Geometry.SAME_GEOMETRY) -> FramePair:
+    labels = [{"forces": label, "stress": np.eye(3) * label[0, 2]} for label in (source, target)]
+    return FramePair(
+        source=frame("p", (LI,), -1.0, Functional("PBE"), **labels[0]),
+        target=frame("p", (LI,), -1.0, **labels[1]),
         geometry=geometry,
     )
 
@@ -170,24 +183,24 @@ class TestArrayGaps:
 
     def test_both_sides_are_taken_from_the_gga_label(self):
         record = Prediction(frame_id="p-r2SCAN", energy=-1.0, forces=np.array([[0.15, 0, 1.2]]), stress=np.eye(3) * 1.1)
-        test = Joined(frames=[self.PAIR.r2scan], predictions=[record])
-        forces, stress = force_gap_rows(test, [self.PAIR]), stress_gap_rows(test, [self.PAIR])
+        test = joined_of([self.PAIR.target], [record], [self.PAIR])
+        forces, stress = difference_to_source(test, "forces"), difference_to_source(test, "stress")
         assert forces.sample.prediction == pytest.approx(np.array([[0.15, 0, 0.2]]))
         assert forces.sample.label == pytest.approx(np.array([[0, 0, 0.2]]))
         assert value("force_gap_cosine", forces) == pytest.approx(0.8)
         assert value("stress_gap_ratio", stress) == pytest.approx(0.5)
 
     def test_copying_the_gga_label_goes_nowhere(self):
-        record = Prediction(frame_id="p-r2SCAN", energy=-1.0, forces=self.PAIR.gga.forces)
-        rows = force_gap_rows(Joined(frames=[self.PAIR.r2scan], predictions=[record]), [self.PAIR])
+        record = Prediction(frame_id="p-r2SCAN", energy=-1.0, forces=self.PAIR.source.forces)
+        rows = difference_to_source(joined_of([self.PAIR.target], [record], [self.PAIR]), "forces")
         assert value("force_gap_ratio", rows) == 0.0
         assert np.isnan(value("force_gap_cosine", rows))
 
     def test_pairs_of_two_geometries_have_no_force_gap(self):
         other = pair(np.zeros((1, 3)), np.ones((1, 3)), Geometry.SAME_MATERIAL)
-        test = Joined(frames=[other.r2scan], predictions=[Prediction(frame_id="p-r2SCAN", forces=np.ones((1, 3)))])
-        assert force_gap_rows(test, [other]) == (None, 0, "the frames of a pair differ in geometry")
+        test = joined_of([other.target], [Prediction(frame_id="p-r2SCAN", forces=np.ones((1, 3)))], [other])
+        assert told(difference_to_source(test, "forces")) == (None, 0, "the frames of a pair differ in geometry")
 
     def test_a_model_without_stress_is_missing(self):
-        test = Joined(frames=[self.PAIR.r2scan], predictions=[Prediction(frame_id="p-r2SCAN", energy=-1.0)])
-        assert stress_gap_rows(test, [self.PAIR]) == (None, 1, "the model predicts no stress")
+        test = joined_of([self.PAIR.target], [Prediction(frame_id="p-r2SCAN", energy=-1.0)], [self.PAIR])
+        assert told(difference_to_source(test, "stress")) == (None, 1, "the model predicts no stress")

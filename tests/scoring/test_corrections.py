@@ -7,7 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from xferbench.records import Frame, Functional, Geometry, Pair, Prediction
+from xferbench.functionals import Functional, Pair
+from xferbench.labels import Labels, Values
+from xferbench.records import Frame, FramePair, Geometry, Prediction
 from xferbench.references import mp2020
 from xferbench.results import ModelFacts
 from xferbench.scoring.corrections import (
@@ -23,20 +25,21 @@ from xferbench.scoring.corrections import (
 from xferbench.scoring.rows import Joined
 from xferbench.tasks import Bootstrap
 
+PAIR = Pair(source=(Functional("PBE"), Functional("PBE+U")), target=(Functional("r2SCAN"),))
 PLAN = Bootstrap(n=300, seed=0, confidence=0.95)
 METALS = {"Li": 3, "Na": 11, "Mg": 12, "Ca": 20, "Al": 13, "Mn": 25}
 ANIONS = {"O": 8, "S": 16, "F": 9, "Cl": 17}
 OFFSETS = np.random.default_rng(0).normal(0, 5, 119)
 
 
-def made(name, numbers, functional=Functional.PBE, *, o_o=2.8, copy=0):
+def made(name, numbers, functional=Functional("PBE"), *, o_o=2.8, copy=0):
     positions = np.array([[0.0, 0.0, 4.0 * i] for i in range(len(numbers))])
     sites = [i for i, number in enumerate(numbers) if number == 8]
     for first, second in zip(sites[::2], sites[1::2], strict=False):
         positions[second] = positions[first] + [o_o, 0.0, 0.0]
     energy = -3.0 * len(numbers) + 0.1 * copy
     return Frame(
-        frame_id=f"{name}-{copy}-{functional.value}",
+        frame_id=f"{name}-{copy}-{functional}",
         pair_id=f"{name}-{copy}",
         material_id=name,
         functional=functional,
@@ -52,13 +55,13 @@ def world():
     found = [made(name, (number, number)) for name, number in (METALS | ANIONS).items()]
     for metal, m in METALS.items():
         for anion, a in ANIONS.items():
-            functional = Functional.PBE_U if metal == "Mn" and anion in "OF" else Functional.PBE
+            functional = Functional("PBE+U") if metal == "Mn" and anion in "OF" else Functional("PBE")
             found += [
                 made(f"{metal}{i}{anion}{j}", (m,) * i + (a,) * j, functional, copy=copy)
                 for i, j in ((1, 1), (1, 2), (2, 1))
                 for copy in range(2)
             ]
-        functional = Functional.PBE_U if metal == "Mn" else Functional.PBE
+        functional = Functional("PBE+U") if metal == "Mn" else Functional("PBE")
         found.append(made(f"{metal}2O2-peroxide", (m, m, 8, 8), functional, o_o=1.48))
     return found
 
@@ -69,9 +72,9 @@ WORLD = world()
 def predicted(frames, beta, noise=0.03, seed=1):
     """Labels plus offsets of several eV, plus a part of the corrections, plus noise per atom."""
     rng = np.random.default_rng(seed)
-    return Joined(
-        frames=frames,
-        predictions=[
+    return joined(
+        frames,
+        [
             Prediction(
                 frame_id=frame.frame_id,
                 energy=frame.energy
@@ -84,8 +87,17 @@ def predicted(frames, beta, noise=0.03, seed=1):
     )
 
 
-def found(joined, **options):
-    return detect([joined], [], functional=Functional.PBE_U, declared=None, plan=PLAN, **options)
+def joined(frames, predictions, pairs=None, side="source"):
+    pairs = pairs or [FramePair(source=item, target=item, geometry=Geometry.SAME_GEOMETRY) for item in frames]
+    return Joined(labels=Labels.of_pairs(pairs), side=side, predicted=Values.of(predictions))
+
+
+def moved(part, energy):
+    return replace(part, predicted=replace(part.predicted, energy=energy))
+
+
+def found(part, **options):
+    return detect([part], functionals=PAIR, functional=Functional("PBE"), declared=None, plan=PLAN, **options)
 
 
 class TestVerdict:
@@ -104,12 +116,9 @@ class TestVerdict:
         assert found(predicted(WORLD, 0.7, noise=0.0)).value == pytest.approx(0.7, abs=1e-10)
 
     def test_offsets_of_the_elements_say_nothing(self):
-        joined = predicted(WORLD, 1.0)
-        more = [
-            replace(record, energy=record.energy + 7.0 * (frame.numbers == 8).sum())
-            for frame, record in zip(joined.frames, joined.predictions, strict=True)
-        ]
-        assert found(replace(joined, predictions=more)).value == pytest.approx(found(joined).value, abs=1e-10)
+        part = predicted(WORLD, 1.0)
+        more = part.predicted.energy + 7.0 * np.array([(frame.numbers == 8).sum() for frame in WORLD])
+        assert found(moved(part, more)).value == pytest.approx(found(part).value, abs=1e-10)
 
     def test_a_bad_model_is_undecided_not_accused(self):
         verdicts = [found(predicted(WORLD, 0.0, noise=1.0, seed=seed)).verdict for seed in range(20)]
@@ -137,9 +146,7 @@ class TestIdentifiability:
         assert FEWEST <= result.n_materials <= len({frame.material_id for frame in WORLD}) - 10
 
     def test_no_energies_are_no_evidence(self):
-        joined = predicted(WORLD, 1.0)
-        silent = [replace(record, energy=None) for record in joined.predictions]
-        result = found(replace(joined, predictions=silent))
+        result = found(moved(predicted(WORLD, 1.0), np.full(len(WORLD), np.nan)))
         assert (result.verdict, result.reason, result.n_frames) == ("not_identifiable", NOTHING, 0)
 
     def test_unknown_corrections_are_counted_and_left_out(self):
@@ -152,31 +159,34 @@ class TestIdentifiability:
 class TestLabels:
     def test_the_sources_own_correction_comes_first(self):
         frames = [replace(frame, correction=0.25 * frame.n_atoms * (i % 3)) for i, frame in enumerate(WORLD)]
-        joined = predicted(WORLD, 0.0, noise=0.0)
-        own = [
-            replace(record, energy=record.energy + frame.correction)
-            for frame, record in zip(frames, joined.predictions, strict=True)
-        ]
-        assert found(Joined(frames=frames, predictions=own)).value == pytest.approx(1.0)
+        energy = predicted(WORLD, 0.0, noise=0.0).predicted.energy + [frame.correction for frame in frames]
+        own = [Prediction(frame_id=frame.frame_id, energy=e) for frame, e in zip(frames, energy.tolist(), strict=True)]
+        assert found(joined(frames, own)).value == pytest.approx(1.0)
 
     def test_labels_that_hold_their_corrections_are_left_out(self):
         frames = [replace(frame, provenance={"corrected": True}) for frame in WORLD]
         assert found(predicted(frames, 1.0)).n_unknown == len(WORLD)
 
     def test_a_gga_model_is_laid_against_gga_labels(self):
-        gga = WORLD[20]
-        other = replace(gga, frame_id="r2", functional=Functional.R2SCAN, energy=-99.0)
-        joined = Joined(frames=[other], predictions=[Prediction(frame_id="r2", energy=gga.energy + 0.5)])
+        source = WORLD[20]
+        other = replace(source, frame_id="r2", functional=Functional("r2SCAN"), energy=-99.0)
         same, differ = (
-            Pair(gga=gga, r2scan=other, geometry=item) for item in (Geometry.SAME_GEOMETRY, Geometry.SAME_MATERIAL)
+            joined(
+                [other],
+                [Prediction(frame_id="r2", energy=source.energy + 0.5)],
+                [FramePair(source=source, target=other, geometry=item)],
+                side="target",
+            )
+            for item in (Geometry.SAME_GEOMETRY, Geometry.SAME_MATERIAL)
         )
-        assert len(gather([joined], [same], Functional.PBE).residual) == 1
-        assert len(gather([joined], [differ], Functional.PBE).residual) == 0
-        assert len(gather([joined], [], Functional.R2SCAN).residual) == 0 + (mp2020(other) is not None)
+        assert len(gather([same], "source").residual) == 1
+        assert len(gather([differ], "source").residual) == 0
+        assert len(gather([differ], "target").residual) == 0 + (mp2020(other) is not None)
+        assert len(gather([same], None).residual) == 0
 
     def test_a_large_set_is_thinned_evenly(self, monkeypatch):
         monkeypatch.setattr("xferbench.scoring.corrections.MOST", 40)
-        evidence = gather([predicted(WORLD, 1.0)], [], Functional.PBE)
+        evidence = gather([predicted(WORLD, 1.0)], "source")
         assert 20 <= len(evidence.residual) <= 40
 
 
@@ -214,5 +224,5 @@ def test_a_result_tells_models_and_not_floors(run, answers):
     result = run(answers)
     assert result.corrections.verdict == "not_identifiable"
     assert result.corrections.declared is None
-    floor = ModelFacts(id="f", name="F", kind="floor", functional=Functional.R2SCAN)
+    floor = ModelFacts(id="f", name="F", kind="floor", functional=Functional("r2SCAN"))
     assert run(answers, facts=floor).corrections is None

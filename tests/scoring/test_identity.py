@@ -8,22 +8,25 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from xferbench.metrics import sum_by
-from xferbench.records import Functional, Geometry, Prediction
-from xferbench.scoring import identity as module
-from xferbench.scoring.identity import fit, identify, joint, sums, verdict
-from xferbench.scoring.rows import Joined
-from xferbench.statistics import ClusterBootstrap
+from xferbench.functionals import Functional, Pair
+from xferbench.labels import Labels, Values
+from xferbench.measure import ClusterBootstrap, sum_by
+from xferbench.measure import identity as module
+from xferbench.measure.identity import fit, sums
+from xferbench.records import Geometry, Prediction
+from xferbench.scoring.identity import identify, joint, verdict
+from xferbench.scoring.rows import Joined, energies
 from xferbench.tasks import Bootstrap
 
+PAIR = Pair(source=(Functional("PBE"), Functional("PBE+U")), target=(Functional("r2SCAN"),))
 PLAN = Bootstrap(n=300, seed=0, confidence=0.95)
 rng = np.random.default_rng(0)
 GGA = rng.normal(size=(500, 3))
 R2SCAN = GGA * 1.03 + 0.1 * rng.normal(size=GGA.shape)
 
 
-def fitted(model, gga=GGA, r2scan=R2SCAN):
-    return fit(sums(model, gga, r2scan))
+def fitted(model, source=GGA, target=R2SCAN):
+    return fit(sums(model, source, target))
 
 
 class TestFit:
@@ -47,7 +50,7 @@ class TestFit:
         shift = (softening - 1) * (GGA * gap).sum() / (gap * gap).sum()
         found = fitted(softening * (GGA + share * gap))
         assert found.uncorrected == pytest.approx(softening * share + shift)
-        assert found.uncorrected < 0.5  # an r2SCAN model that the projection takes for a GGA one
+        assert found.uncorrected < 0.5  # an target model that the projection takes for a source one
         assert found.value == pytest.approx(1.0)
 
     def test_above_one_half_means_nearer_to_r2scan_at_the_fitted_softening(self):
@@ -96,8 +99,8 @@ class TestTheory:
         noise = 0.1
         draws = []
         for _ in range(100):
-            gga, r2scan = (side + noise * rng.normal(size=GGA.shape) for side in (GGA, R2SCAN))
-            draws.append(fitted(GGA, gga, r2scan).uncorrected)
+            source, target = (side + noise * rng.normal(size=GGA.shape) for side in (GGA, R2SCAN))
+            draws.append(fitted(GGA, source, target).uncorrected)
         gap = ((R2SCAN - GGA) ** 2).mean()
         assert np.mean(draws) == pytest.approx(noise**2 / (gap + 2 * noise**2), rel=0.1)
 
@@ -112,27 +115,27 @@ def clustered(seed: int, share: float, n_materials: int = 40, error: float = 0.1
     for i in range(n_materials):
         common = error * draw.normal(size=12)
         for _ in range(draw.integers(1, 5)):
-            gga = draw.normal(size=12)
-            gap = 0.03 * gga + 0.15 * draw.normal(size=12)
-            model = 0.8 * (gga + share * gap) + common + error * draw.normal(size=12)
-            frames.append(sums(model, gga, gga + gap))
+            source = draw.normal(size=12)
+            gap = 0.03 * source + 0.15 * draw.normal(size=12)
+            model = 0.8 * (source + share * gap) + common + error * draw.normal(size=12)
+            frames.append(sums(model, source, source + gap))
             material.append(i)
     return sum_by(np.array(frames), np.array(material), n_materials)
 
 
 class TestVerdicts:
     def test_the_interval_must_lie_on_one_side_of_one_half(self):
-        assert verdict(0.51, 0.9) == "r2SCAN"
-        assert verdict(-3.0, 0.49) == "GGA"
-        assert verdict(0.2, 0.9) == "undecided"
+        assert verdict(0.51, 0.9, PAIR) == "r2SCAN"
+        assert verdict(-3.0, 0.49, PAIR) == "PBE(+U)"
+        assert verdict(0.2, 0.9, PAIR) == "undecided"
 
     def test_quantities_that_contradict_each_other_decide_nothing(self):
-        assert joint({"GGA", "undecided"}) == "GGA"
+        assert joint({"PBE(+U)", "undecided"}) == "PBE(+U)"
         assert joint({"r2SCAN"}) == "r2SCAN"
-        assert joint({"GGA", "r2SCAN", "undecided"}) == "undecided"
+        assert joint({"PBE(+U)", "r2SCAN", "undecided"}) == "undecided"
         assert joint({"undecided"}) == "undecided"
 
-    @pytest.mark.parametrize(("share", "right"), [(0.0, "GGA"), (1.0, "r2SCAN")])
+    @pytest.mark.parametrize(("share", "right"), [(0.0, "PBE(+U)"), (1.0, "r2SCAN")])
     def test_intervals_hold_the_truth_and_verdicts_are_hardly_ever_wrong(self, share, right):
         bootstrap = ClusterBootstrap(n_clusters=40, n_resamples=300, seed=1, confidence=0.95)
         held, verdicts = 0, []
@@ -140,17 +143,17 @@ class TestVerdicts:
             totals = clustered(seed, share)
             low, high = bootstrap.interval(fit(bootstrap.resample(totals)).value, 40)
             held += low <= share <= high
-            verdicts.append(verdict(low, high))
+            verdicts.append(verdict(low, high, PAIR))
         assert 0.88 <= held / 150 <= 0.99
         assert verdicts.count(right) > 0.8 * 150
-        assert verdicts.count({"GGA": "r2SCAN", "r2SCAN": "GGA"}[right]) == 0
+        assert verdicts.count({"PBE(+U)": "r2SCAN", "r2SCAN": "PBE(+U)"}[right]) == 0
 
     def test_a_model_in_the_middle_is_seldom_decided(self):
         bootstrap = ClusterBootstrap(n_clusters=40, n_resamples=300, seed=1, confidence=0.95)
         decided = 0
         for seed in range(100):
             interval = bootstrap.interval(fit(bootstrap.resample(clustered(seed, 0.5))).value, 40)
-            decided += verdict(*interval) != "undecided"
+            decided += verdict(*interval, PAIR) != "undecided"
         assert decided <= 12  # nominally 5
 
 
@@ -158,13 +161,13 @@ def predicted(frame, pair, share: float, softening: float = 1.0, seed: int = 0) 
     """Between the labels of the pair, with another energy zero and a little noise."""
     noise = np.random.default_rng(seed)
     mix = {
-        name: softening * ((1 - share) * getattr(pair.gga, name) + share * getattr(pair.r2scan, name))
+        name: softening * ((1 - share) * getattr(pair.source, name) + share * getattr(pair.target, name))
         for name in ("forces", "stress")
     }
     offset = sum({3: 0.3, 8: -2.0, 12: 1.0, 17: 4.0}[z] for z in frame.numbers.tolist())
     return Prediction(
         frame_id=frame.frame_id,
-        energy=(1 - share) * pair.gga.energy + share * pair.r2scan.energy + offset,
+        energy=(1 - share) * pair.source.energy + share * pair.target.energy + offset,
         forces=mix["forces"] + 1e-3 * noise.normal(size=mix["forces"].shape),
         stress=mix["stress"] + 1e-5 * noise.normal(size=(3, 3)),
     )
@@ -172,36 +175,41 @@ def predicted(frame, pair, share: float, softening: float = 1.0, seed: int = 0) 
 
 @pytest.fixture(scope="module")
 def deformed(make_pairs):
-    """Synthetic pairs whose r2SCAN side differs by more than a factor: stress and energy along other directions."""
+    """Synthetic pairs whose target side differs by more than a factor: stress and energy along other directions."""
 
     def other(pair, i):
         change = np.random.default_rng(i)
-        gga, r2scan = pair.gga, pair.r2scan
+        source, target = pair.source, pair.target
         return replace(
             pair,
-            r2scan=replace(
-                r2scan,
-                energy=r2scan.energy + 0.05 * change.normal() * r2scan.n_atoms,
-                forces=gga.forces + 0.05 * change.normal(size=gga.forces.shape),
-                stress=gga.stress + 0.02 * np.diag(change.normal(size=3)),
+            target=replace(
+                target,
+                energy=target.energy + 0.05 * change.normal() * target.n_atoms,
+                forces=source.forces + 0.05 * change.normal(size=source.forces.shape),
+                stress=source.stress + 0.02 * np.diag(change.normal(size=3)),
             ),
-            gga=replace(gga, energy=gga.energy + 0.2 * change.normal() * gga.n_atoms),
+            source=replace(source, energy=source.energy + 0.2 * change.normal() * source.n_atoms),
         )
 
     return [other(pair, i) for i, pair in enumerate(make_pairs())]
 
 
-def judge(pairs, share: float, *, declared=Functional.R2SCAN, side="r2scan", change=lambda record: record, **options):
+def judge(
+    pairs, share: float, *, declared=Functional("r2SCAN"), side="target", change=lambda record: record, **options
+):
     records = {
         pair.pair_id: predicted(getattr(pair, side), pair, share, seed=i, **options) for i, pair in enumerate(pairs)
     }
     test, calibration = (
         Joined(
-            frames=[getattr(pair, side) for pair in part], predictions=[change(records[pair.pair_id]) for pair in part]
+            labels=Labels.of_pairs(part),
+            side=side,
+            predicted=Values.of([change(records[pair.pair_id]) for pair in part]),
         )
         for part in (pairs[:21], pairs[21:])
     )
-    return identify(test, calibration, pairs=pairs[:21], calibration_pairs=pairs[21:], declared=declared, plan=PLAN)
+    found = energies(test, calibration, None, PLAN)
+    return identify(test, calibration, found, functionals=PAIR, declared=declared, plan=PLAN)
 
 
 def by_quantity(found):
@@ -209,12 +217,12 @@ def by_quantity(found):
 
 
 class TestIdentity:
-    @pytest.mark.parametrize(("share", "right"), [(0.0, "GGA"), (1.0, "r2SCAN")])
-    @pytest.mark.parametrize("side", ["gga", "r2scan"])
+    @pytest.mark.parametrize(("share", "right"), [(0.0, "PBE(+U)"), (1.0, "r2SCAN")])
+    @pytest.mark.parametrize("side", ["source", "target"])
     def test_a_model_is_known_by_any_quantity_on_the_frames_of_either_functional(self, deformed, share, right, side):
         found = judge(deformed, share, side=side)
         assert found.verdict == right
-        assert found.declared_loses == (right == "GGA")
+        assert found.declared_loses == (right == "PBE(+U)")
         assert [entry.quantity for entry in found.entries] == ["energy", "forces", "stress"]
         for entry in found.entries:
             assert entry.verdict == right
@@ -227,8 +235,8 @@ class TestIdentity:
         assert entries["stress"].softening == pytest.approx(0.7, abs=0.05)
 
     def test_declaring_pbe_or_pbe_u_is_declaring_gga(self, deformed):
-        assert not judge(deformed, 0.0, declared=Functional.PBE_U).declared_loses
-        assert judge(deformed, 1.0, declared=Functional.PBE).declared_loses
+        assert not judge(deformed, 0.0, declared=Functional("PBE+U")).declared_loses
+        assert judge(deformed, 1.0, declared=Functional("PBE")).declared_loses
 
     def test_frames_without_forces_by_symmetry_decide_nothing(self, deformed):
         entries = by_quantity(judge(deformed, 1.0))
@@ -236,8 +244,8 @@ class TestIdentity:
         still = [
             replace(
                 pair,
-                gga=replace(pair.gga, forces=0 * pair.gga.forces),
-                r2scan=replace(pair.r2scan, forces=1e-17 + 0 * pair.gga.forces),
+                source=replace(pair.source, forces=0 * pair.source.forces),
+                target=replace(pair.target, forces=1e-17 + 0 * pair.source.forces),
             )
             if i % 3
             else pair
@@ -271,15 +279,15 @@ class TestIdentity:
         }
 
     def test_labels_that_agree_say_nothing(self, deformed):
-        same = [replace(pair, gga=replace(pair.r2scan, frame_id=pair.gga.frame_id)) for pair in deformed]
+        same = [replace(pair, source=replace(pair.target, frame_id=pair.source.frame_id)) for pair in deformed]
         assert by_quantity(judge(same, 1.0))["stress"].reason == "the labels do not differ, or only by a factor"
 
     def test_a_single_material_has_a_value_and_no_verdict(self, deformed):
         one = [
-            replace(pair, r2scan=replace(pair.r2scan, material_id="m"), gga=replace(pair.gga, material_id="m"))
+            replace(pair, target=replace(pair.target, material_id="m"), source=replace(pair.source, material_id="m"))
             for pair in deformed
         ]
         entry = by_quantity(judge(one, 1.0))["stress"]
         assert entry.value == pytest.approx(1.0, abs=0.1)
         assert (entry.ci_low, entry.verdict) == (None, "undecided")
-        assert entry.reason == "no interval: the frames are of a single material"
+        assert entry.reason == "no interval: fewer than 5 materials carry it"

@@ -7,14 +7,32 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from xferbench import references
-from xferbench.metrics import METRICS, sample
-from xferbench.records import Frame, Functional
-from xferbench.scoring.measuring import NOT_RESAMPLED, ONE_MATERIAL, PARITY_POINTS, measure, parity, per_element
-from xferbench.scoring.rows import Rows
-from xferbench.statistics import ClusterBootstrap
+from xferbench.functionals import Functional
+from xferbench.labels import Labels, Values
+from xferbench.measure import METRICS, ClusterBootstrap, sample
+from xferbench.measure.estimating import FEW_MATERIALS, NOT_RESAMPLED
+from xferbench.records import Frame, FramePair, Geometry
+from xferbench.scoring.measuring import PARITY_POINTS, parity
+from xferbench.scoring.measuring import measure as measure_rows
+from xferbench.scoring.measuring import per_element as of_elements
+from xferbench.scoring.rows import Joined
+from xferbench.scoring.rows import Rows as MadeRows
 
 LI, OX = 3, 8
+
+
+def Rows(sample, n_labels, reason=None):  # noqa: N802 - it is what it makes
+    """Rows of which so many frames have labels."""
+    return MadeRows(sample, np.arange(max(4, n_labels)) < n_labels, reason)
+
+
+def measure(task, rows, frames, keys=None):
+    return measure_rows(task, rows, [frame.material_id for frame in frames], keys)
+
+
+def per_element(rows, frames):
+    pairs = [FramePair(source=item, target=item, geometry=Geometry.SAME_GEOMETRY) for item in frames]
+    return of_elements(rows, Joined(labels=Labels.of_pairs(pairs), side="target", predicted=Values.of(frames)))
 
 
 def frame(material: str, formula: tuple[int, ...]) -> Frame:
@@ -23,7 +41,7 @@ def frame(material: str, formula: tuple[int, ...]) -> Frame:
         frame_id=f"{material}-{n}",
         pair_id=material,
         material_id=material,
-        functional=Functional.R2SCAN,
+        functional=Functional("r2SCAN"),
         numbers=np.array(formula),
         positions=np.zeros((n, 3)),
         cell=np.eye(3),
@@ -31,6 +49,7 @@ def frame(material: str, formula: tuple[int, ...]) -> Frame:
 
 
 FRAMES = [frame("m1", (LI,)), frame("m0", (LI, OX)), frame("m1", (LI, LI)), frame("m2", (OX,))]
+
 ERRORS = np.array([0.1, -0.2, 0.3, 0.4])
 ENERGY = Rows(sample(ERRORS, np.zeros(4), baseline=np.full(4, 0.5)), 5, None)
 FORCES = Rows(
@@ -61,9 +80,9 @@ def entries(synthetic_task):
 
 def test_the_number_of_threads_is_irrelevant(synthetic_task, entries, monkeypatch):
     """Small blocks, so that there are many to share out."""
-    monkeypatch.setattr("xferbench.statistics.bootstrap.BLOCK", 30)
+    monkeypatch.setattr("xferbench.measure.bootstrap.BLOCK", 30)
     for workers in (1, 3):
-        monkeypatch.setattr("xferbench.scoring.measuring.WORKERS", workers)
+        monkeypatch.setattr("xferbench.measure.estimating.WORKERS", workers)
         assert {entry.key: entry for entry in measure(synthetic_task, ROWS, FRAMES)} == entries
 
 
@@ -83,7 +102,7 @@ class TestEntries:
         entry = entries["energy_mae/aligned"]
         assert entry.value == pytest.approx(0.25)
         assert (entry.n_frames, entry.n_materials, entry.n_missing) == (4, 3, 1)
-        assert entry.reason is None
+        assert entry.reason == FEW_MATERIALS
         assert entries["energy_rmse/raw"].value == pytest.approx(np.sqrt(0.30 / 4))
         assert entries["gap_explained/aligned"].value == pytest.approx(1 - 0.30 / 1.0)
         assert entries["force_mae"].value == pytest.approx((0.1 + 0.2 + 0.3 + 0.6 + 0.6 + 0.9) / 6)
@@ -115,7 +134,7 @@ class TestEntries:
         assert entry.value is not None
         assert entry.ci_low is None
         assert entry.ci_high is None
-        assert entry.reason == ONE_MATERIAL
+        assert entry.reason == FEW_MATERIALS
 
     def test_an_undefined_value_has_a_reason(self, synthetic_task):
         exact = Rows(sample([0.1, 0.0], [0.0, 0.0], n_frames=4, baseline=[0.0, 0.0]), 2, None)
@@ -126,6 +145,11 @@ class TestEntries:
 
 
 class TestIntervals:
+    @pytest.fixture(autouse=True)
+    def _few(self, monkeypatch):
+        """Three materials, to be counted by hand, are as good as five."""
+        monkeypatch.setattr("xferbench.measure.bootstrap.FEWEST", 2)
+
     def test_they_are_those_of_a_bootstrap_over_materials(self, entries, synthetic_task):
         plan = synthetic_task.bootstrap
         bootstrap = ClusterBootstrap(n_clusters=3, n_resamples=plan.n, seed=plan.seed, confidence=plan.confidence)
@@ -136,8 +160,7 @@ class TestIntervals:
         assert (entry.ci_low, entry.ci_high) == pytest.approx(tuple(expected))
 
     def test_an_interval_does_not_depend_on_the_other_metrics_of_the_task(self, entries, synthetic_task):
-        alone = replace(synthetic_task, metrics=synthetic_task.metrics[:1])
-        (entry,) = measure(alone, ROWS, FRAMES)
+        (entry,) = measure(synthetic_task, ROWS, FRAMES, [synthetic_task.metrics[0].key])
         assert (entry.ci_low, entry.ci_high) == (entries[entry.key].ci_low, entries[entry.key].ci_high)
 
     def test_they_hold_the_value(self, entries):
@@ -163,9 +186,9 @@ class TestIntervals:
     def test_the_seed_of_the_task_moves_them_and_nothing_else(self, synthetic_task):
         frames = [frame(f"m{i}", (LI,)) for i in range(20)]
         errors = Rows(sample(np.linspace(0, 1, 20) ** 2, np.zeros(20)), 20, None)
-        task = replace(synthetic_task, metrics=synthetic_task.metrics[:1])
-        tasks = [replace(task, bootstrap=replace(task.bootstrap, seed=seed)) for seed in (0, 1)]
-        (first,), (second,) = (measure(item, {("energy", "raw"): errors}, frames) for item in tasks)
+        plan = synthetic_task.bootstrap
+        tasks = [replace(synthetic_task, bootstrap=replace(plan, seed=seed)) for seed in (0, 1)]
+        (first,), (second,) = (measure(item, {("energy", "raw"): errors}, frames, ["energy_mae/raw"]) for item in tasks)
         assert first.value == second.value
         assert first.ci_high != second.ci_high
         assert first.ci_high == pytest.approx(second.ci_high, rel=0.1)
@@ -194,23 +217,23 @@ class TestPerElement:
 
 
 class TestParity:
-    FITTED = references.fit([np.array([LI]), np.array([OX])], [-2.0, -5.0])
+    COMPOSITION = np.array([-2.0, -3.5, -2.0, -5.0])  # of FRAMES, with -2 eV of Li and -5 eV of O
 
     def test_energies_lose_the_references_of_the_labels_on_both_sides(self):
         rows = Rows(sample([-2.1, -3.9], [-2.0, -4.0], frame=[0, 1], n_frames=4), 2, None)
-        points = parity({("energy", "aligned"): rows, ("forces", "none"): NOTHING}, FRAMES, self.FITTED, 0)
+        points = parity({("energy", "aligned"): rows, ("forces", "none"): NOTHING}, self.COMPOSITION, 0)
         assert np.array(points["energy"]) == pytest.approx(np.array([[0.0, -0.1], [-0.5, -0.4]]))
         assert set(points) == {"energy"}
 
     def test_forces_are_single_components(self):
-        points = parity(ROWS, FRAMES, self.FITTED, 0)["forces"]
+        points = parity(ROWS, self.COMPOSITION, 0)["forces"]
         assert len(points) == 18
         assert points[0] == (0.0, 0.1)
 
     def test_many_points_are_thinned_the_same_way_every_time(self):
         label = np.arange(2000.0)
         rows = ROWS | {("forces", "none"): Rows(sample(label[:, None], label[:, None]), 2000, None)}
-        first, again, other = (parity(rows, FRAMES, self.FITTED, seed)["forces"] for seed in (0, 0, 1))
+        first, again, other = (parity(rows, self.COMPOSITION, seed)["forces"] for seed in (0, 0, 1))
         assert len(first) == PARITY_POINTS
         assert first == again != other
         assert len(set(first)) == PARITY_POINTS

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
+import re
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from xferbench.errors import IntegrityError, PredictionsError, StorageError
+from xferbench.errors import FormatError, IntegrityError, PredictionsError, StorageError
 from xferbench.records import Prediction, Predictions
 from xferbench.scoring.reading import read_predictions, some
 from xferbench.tables import predictions_table, write_table
@@ -159,3 +162,70 @@ class TestRefused:
 )
 def test_ids_are_counted_sorted_and_cut(ids, text):
     assert some(ids) == text
+
+
+class TestOtherKinds:
+    """The same two predictions in every kind of file."""
+
+    ROWS = ({"frame_id": "a", "energy": -1.5}, {"frame_id": "b", "energy": -2.0})
+
+    @staticmethod
+    def energies(path):
+        return {record.frame_id: record.energy for record in read_predictions(path).records}
+
+    @pytest.mark.parametrize(
+        ("name", "text"),
+        [
+            ("p.csv", "frame_id,energy\na,-1.5\nb,-2.0\n"),
+            ("p.tsv", "frame_id\tenergy\na\t-1.5\nb\t-2.0\n"),
+            ("p.csv", "frame_id;energy\na;-1.5\nb;-2.0\n"),
+            ("p.csv", ",frame_id,energy\n0,a,-1.5\n1,b,-2.0\n"),
+            ("p.json", '[{"frame_id": "a", "energy": -1.5}, {"frame_id": "b", "energy": -2.0}]'),
+            ("p.json", '{"a": -1.5, "b": -2.0}'),
+            ("p.json", '{"a": {"energy": -1.5}, "b": {"energy": -2.0}}'),
+            ("p.json", '{"frame_id": ["a", "b"], "energy": [-1.5, -2.0]}'),
+            ("p.jsonl", '{"frame_id": "a", "energy": -1.5}\n{"frame_id": "b", "energy": -2.0}\n'),
+            ("p.extxyz", "1\nProperties=species:S:1:pos:R:3 frame_id=a REF_energy=-1.5\nLi 0 0 0\n1\nProperties=species:S:1:pos:R:3 frame_id=b energy=-2.0\nLi 0 0 0\n"),
+        ],
+    )  # fmt: skip
+    @pytest.mark.parametrize("packing", ["", ".gz"])
+    def test_all_say_the_same(self, tmp_path, name, text, packing):
+        content = gzip.compress(text.encode()) if packing else text.encode()
+        (tmp_path / f"{name}{packing}").write_bytes(content)
+        assert self.energies(tmp_path / f"{name}{packing}") == {"a": -1.5, "b": -2.0}
+
+    def test_forces_in_json_and_empty_cells(self, tmp_path):
+        (tmp_path / "p.csv").write_text('frame_id,energy,forces,error\na,-1.5,"[[0, 0, 1]]",\nb,,,no convergence\n')
+        first, second = read_predictions(tmp_path / "p.csv").records
+        assert first.forces.tolist() == [[0, 0, 1]]
+        assert (second.energy, second.forces, second.error) == (None, None, "no convergence")
+
+    def test_an_index_of_pandas_is_no_column(self, tmp_path):
+        frame = pd.DataFrame(self.ROWS * 2)
+        frame[frame["energy"] < 0].iloc[::2].to_parquet(tmp_path / "p.parquet")
+        assert set(self.energies(tmp_path / "p.parquet")) == {"a"}
+
+    @pytest.mark.parametrize(
+        ("name", "text", "message"),
+        [
+            ("p.csv", "a,-1.5\n", "p.csv has no header with frame_id and energy; its first line must name the columns"),
+            ("p.csv", "frame_id,energy\na,-1.5,3\n", "line 2 has 3 cells in place of 2"),
+            ("p.csv", "frame_id,energy\na,low\n", "line 2: energy is 'low', not numbers"),
+            ("p.csv", "frame_id,energi\na,1\n", "unknown column 'energi'; did you mean 'energy'"),
+            ("p.json", "[1, 2]", "is JSON of no known layout"),
+            ("p.json", '{"frame_id": ["a"], "energy": [1, 2]}', "columns of 1 to 2 values"),
+            ("p.json", '[{"frame_id": "a", "energy": "x"}, {"frame_id": "b", "energy": 1.0}]', "a column holds values of several kinds"),
+            ("p.json", "[]", "holds no predictions"),
+        ],
+    )  # fmt: skip
+    def test_what_is_wrong_is_told_with_its_place(self, tmp_path, name, text, message):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(PredictionsError, match=re.escape(message)):
+            read_predictions(tmp_path / name)
+
+    @pytest.mark.parametrize("settings", [b"[]", b"null", b"3", b"{", b"[" * 100_000])
+    def test_settings_that_are_none_are_one_clear_error(self, tmp_path, settings):
+        table = pa.Table.from_pylist(list(self.ROWS)).replace_schema_metadata({b"xferbench": settings})
+        pq.write_table(table, tmp_path / "p.parquet")
+        with pytest.raises(FormatError, match="the settings stored with the predictions are"):
+            read_predictions(tmp_path / "p.parquet")

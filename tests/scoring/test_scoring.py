@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -12,18 +14,20 @@ import pytest
 
 from xferbench import results
 from xferbench.errors import CheckFailedError, IntegrityError, PredictionsError
-from xferbench.records import Functional, Prediction, Predictions
+from xferbench.functionals import Functional
+from xferbench.measure import METRICS
+from xferbench.records import Prediction, Predictions
 from xferbench.scoring import expected_frames, read_predictions
 from xferbench.tables import predictions_table
 from xferbench.units import EV_PER_A3_IN_GPA
 
-FACTS = results.ModelFacts(id="m", name="M", kind="model", functional=Functional.R2SCAN)
+FACTS = results.ModelFacts(id="m", name="M", kind="model", functional=Functional("r2SCAN"))
 OFFSETS = {"Li": -0.7, "O": 1.1, "Mg": -3.0, "Cl": -0.2}
 
 
 @pytest.fixture
 def test_ids(synthetic_task, synthetic_dataset):
-    return {frame.frame_id for frame in expected_frames(synthetic_task, synthetic_dataset).test}
+    return {frame.frame_id for frame in expected_frames(synthetic_task, synthetic_dataset).test_frames}
 
 
 def noisy(answers, size=0.01, seed=0):
@@ -71,18 +75,18 @@ class TestPerfectModel:
         assert run(answers).coverage == 1.0
 
     def test_the_question_and_the_model_are_recorded(self, run, answers, synthetic_task, synthetic_dataset):
-        facts = replace(FACTS, card_sha256="sha256:card", source_sha256="sha256:source")
+        facts = replace(FACTS, source_sha256="sha256:source")
         result = run(answers, facts=facts)
         assert result.task.key == "synthetic-static@1"
         assert result.dataset.fingerprint == synthetic_dataset.fingerprint
-        assert result.model.card_sha256 == "sha256:card"
+        assert result.task.digest == synthetic_task.digest
         assert result.model.declared_match
         assert result.predictions.digest == Predictions(records=answers, settings={}).digest()
         assert result.predictions.settings == {"model": "m"}
         assert result.main.key == synthetic_task.main
 
     def test_another_functional_is_a_mismatch_and_still_scored(self, run, answers):
-        result = run(answers, facts=replace(FACTS, functional=Functional.PBE))
+        result = run(answers, facts=replace(FACTS, functional=Functional("PBE")))
         assert not result.model.declared_match
         assert result.main.value is not None
 
@@ -94,23 +98,23 @@ class TestHonesty:
         assert not result.identity.declared_loses
 
     def test_labels_of_the_gga_under_the_name_of_r2scan_are_told(self, run, answers, synthetic_dataset):
-        gga = [
+        source = [
             replace(
                 record,
-                energy=record.energy + pair.gga.energy - pair.r2scan.energy,
-                forces=pair.gga.forces,
-                stress=pair.gga.stress,
+                energy=record.energy + pair.source.energy - pair.target.energy,
+                forces=pair.source.forces,
+                stress=pair.source.stress,
             )
             for split in ("train", "test")
             for pair in synthetic_dataset.pairs(split)
             for record in answers
-            if record.frame_id == pair.r2scan.frame_id
+            if record.frame_id == pair.target.frame_id
         ]
         # synthetic forces differ by a factor and synthetic stresses not at all: only energies can tell
-        result = run(gga)
-        assert {entry.quantity: entry.verdict for entry in result.identity.entries}["energy"] == "GGA"
+        result = run(source)
+        assert {entry.quantity: entry.verdict for entry in result.identity.entries}["energy"] == "PBE(+U)"
         assert result.identity.declared_loses
-        assert "the model declares r2SCAN, but its predictions follow the GGA labels" in result.notes[-1]
+        assert "the model declares r2SCAN, but its predictions follow the PBE(+U) labels" in result.notes[-1]
 
     def test_a_stress_in_gpa_is_told_and_scored_as_it_is(self, run, answers):
         wrong = [replace(record, stress=record.stress * EV_PER_A3_IN_GPA) for record in answers]
@@ -210,7 +214,7 @@ class TestFailures:
         assert run(fewer, allow_missing=True).counts.errors == {"no prediction": 1}
 
     def test_an_undetermined_test_frame_is_listed_and_counted(self, run, answers, test_ids, synthetic_dataset):
-        lithium = {f.frame_id for f in synthetic_dataset.frames("r2scan") if 3 in f.numbers.tolist()}
+        lithium = {f.frame_id for f in synthetic_dataset.frames("target") if 3 in f.numbers.tolist()}
         broken = [
             Prediction(frame_id=record.frame_id, error="no lithium")
             if record.frame_id in lithium - test_ids
@@ -229,7 +233,7 @@ class TestFailures:
 
 class TestSelection:
     def test_predictions_of_other_frames_are_counted_as_ignored(self, run, answers, synthetic_dataset):
-        extra = [Prediction(frame_id=frame.frame_id, energy=1.0) for frame in synthetic_dataset.frames("gga")]
+        extra = [Prediction(frame_id=frame.frame_id, energy=1.0) for frame in synthetic_dataset.frames("source")]
         assert run([*answers, *extra]).counts.ignored == 42
 
     def test_a_limited_result_says_so(self, run, answers):
@@ -238,13 +242,31 @@ class TestSelection:
         assert result.main.n_frames == 4
 
     def test_a_gga_task_is_scored_on_gga_frames_without_gaps(self, run, synthetic_task, synthetic_dataset):
-        task = replace(synthetic_task, functional=Functional.PBE)
+        task = replace(synthetic_task, side="source")
         records = [
-            Prediction(frame_id=f.frame_id, energy=f.energy, forces=f.forces) for f in synthetic_dataset.frames("gga")
+            Prediction(frame_id=f.frame_id, energy=f.energy, forces=f.forces)
+            for f in synthetic_dataset.frames("source")
         ]
         result = run(records, task=task)
         assert result.metric("energy_mae/raw").value == 0.0
         assert result.metric("force_mae").value == 0.0
-        assert result.metric("gap_explained/aligned").value is None
-        assert result.metric("gap_mae/aligned").reason == "gaps are scored on r2SCAN tasks"
+        assert [entry.key for entry in result.metrics if "gap" in entry.key] == []
         assert not result.model.declared_match
+
+
+def test_a_new_metric_is_a_function_and_a_line_of_the_table(run, answers, monkeypatch):
+    """The one of docs/extending.md, with an oracle: a model whose stress is 0.01 eV/Å³ too large in each component."""
+    page = (Path(__file__).parents[2] / "docs" / "extending.md").read_text()
+    [code] = re.findall(r"```python\n(import numpy.*?SumMetric.*?)```", page, re.DOTALL)
+    room = {}
+    exec(code, room)  # noqa: S102 - our own page
+    before = run(answers)
+    monkeypatch.setitem(METRICS, "stress_bias", room["STRESS_BIAS"])
+    shifted = [replace(record, stress=record.stress + 0.01) for record in answers]
+    after = run(shifted)
+    found = after.metric("stress_bias")
+    assert found.value == pytest.approx(0.01)
+    assert (found.n_frames, found.n_materials, found.version) == (15, 5, 1)
+    assert found.ci_low == pytest.approx(found.ci_high)
+    assert {entry.key for entry in after.metrics} - {entry.key for entry in before.metrics} == {"stress_bias"}
+    assert results.from_json(json.loads(after.to_json()), "again") == after

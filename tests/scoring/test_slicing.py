@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from xferbench.audit import audit
-from xferbench.records import Functional
+from xferbench.functionals import Functional
+from xferbench.labels import Labels
 from xferbench.results import from_json
 from xferbench.scoring import Audited, expected_frames, slicing
 from xferbench.scoring.slicing import SLICES
@@ -22,9 +23,9 @@ def pair(make_pairs):
 
 
 def members(pair, **labels):
-    """Names of the slices of the r2SCAN frame, its labels changed."""
-    changed = replace(pair, r2scan=replace(pair.r2scan, **labels))
-    return {name for name, belongs in SLICES.items() if belongs(changed, changed.r2scan)}
+    """Names of the slices of the target frame, its labels changed."""
+    changed = replace(pair, target=replace(pair.target, **labels))
+    return {name for name, belongs in SLICES.items() if belongs(Labels.of_pairs([changed]), "target")[0]}
 
 
 class TestMembers:
@@ -41,14 +42,14 @@ class TestMembers:
         assert "magnetic" not in members(pair, magmoms=None)
 
     def test_total_moments_are_compared_without_their_sign(self, pair):
-        spins = replace(pair, gga=replace(pair.gga, magmoms=np.array([1.0, 1.0])))
+        spins = replace(pair, source=replace(pair.source, magmoms=np.array([1.0, 1.0])))
         assert "moments-differ" not in members(spins, magmoms=np.array([-1.0, -1.0]))
         assert "moments-differ" in members(spins, magmoms=np.array([-1.0, 1.0]))
         assert "moments-differ" not in members(spins, magmoms=None)
 
     def test_plus_u_is_that_of_the_gga_side(self, pair):
         assert "hubbard-u" not in members(pair)
-        assert "hubbard-u" in members(replace(pair, gga=replace(pair.gga, functional=Functional.PBE_U)))
+        assert "hubbard-u" in members(replace(pair, source=replace(pair.source, functional=Functional("PBE+U"))))
 
 
 class TestMeasured:
@@ -65,11 +66,9 @@ class TestMeasured:
         assert part.metrics[0].n_frames == part.n_frames
 
     def test_errors_of_distorted_frames_stay_out_of_those_at_rest(self, run, answers, synthetic_dataset):
-        labels = {frame.frame_id: frame for frame in synthetic_dataset.frames("r2scan")}
-        worse = [
-            replace(record, stress=record.stress + slicing.distorted(None, labels[record.frame_id]))
-            for record in answers
-        ]
+        labels = Labels.of_pairs(synthetic_dataset.pairs())
+        off = dict(zip(labels.target.frame_id, slicing.distorted(labels, "target"), strict=True))
+        worse = [replace(record, stress=record.stress + off[record.frame_id]) for record in answers]
         values = {
             part.name: entry.value for part in run(worse).slices for entry in part.metrics if entry.key == "stress_mae"
         }
@@ -77,15 +76,14 @@ class TestMeasured:
         assert values["distorted"] == pytest.approx(1.0)
 
     def test_a_slice_of_all_frames_has_the_values_of_the_whole(self, run, answers, monkeypatch):
-        monkeypatch.setattr(slicing, "SLICES", {"all": lambda _pair, _frame: True})
+        monkeypatch.setattr(slicing, "SLICES", {"all": lambda labels, _side: np.ones(len(labels), dtype=bool)})
         rng = np.random.default_rng(0)
         result = run([replace(record, energy=record.energy + rng.normal()) for record in answers])
         for entry in result.slices[0].metrics:
             assert entry == result.metric(entry.key)
 
     def test_a_task_without_these_metrics_has_slices_without_metrics(self, run, answers, synthetic_task):
-        raw = next(metric for metric in synthetic_task.metrics if metric.key == "energy_mae/raw")
-        result = run(answers, task=replace(synthetic_task, metrics=(raw,), main=raw.key))
+        result = run(answers, task=replace(synthetic_task, exclude=slicing.SLICED, main="energy_mae/raw"))
         assert all(part.metrics == () for part in result.slices)
 
 
@@ -122,7 +120,7 @@ class TestFlags:
 
     def test_predictions_of_excluded_frames_are_ignored_and_counted(self, synthetic_task, peculiar, run, answer_to):
         task = replace(synthetic_task, fingerprint=peculiar.fingerprint, pairs=PairRule(exclude=("hubbard_u",)))
-        everything = [answer_to(frame) for frame in peculiar.frames("r2scan")]
+        everything = [answer_to(frame) for frame in peculiar.frames("target")]
         made = run(everything, task=task, dataset=peculiar)
         assert made.counts.ignored == len(everything) - 13 - 27
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xferbench.records import Frame, Functional
+from xferbench.functionals import Functional
+from xferbench.records import Frame
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
@@ -58,8 +59,8 @@ def document():
 def pair_of_files(tmp_path, document):
     """``pair_of_files(pbe documents, r2scan documents)`` -> a directory with two MatPES files."""
 
-    def write(pbe, r2scan):
-        for name, functional, documents in (("PBE", "PBE", pbe), ("R2SCAN", "r2SCAN", r2scan)):
+    def write(pbe, target):
+        for name, functional, documents in (("PBE", "PBE", pbe), ("R2SCAN", "r2SCAN", target)):
             rows = [{**row, "functional": functional} for row in documents]
             (tmp_path / f"MatPES-{name}-2025.1.json").write_text(json.dumps(rows))
         return tmp_path
@@ -110,7 +111,7 @@ def lennard_jones_argon(material, seed, *, strain=0.02, rattle=0.05):
         frame_id=f"{material}-{seed}",
         pair_id=f"{material}-{seed}",
         material_id=material,
-        functional=Functional.PBE,
+        functional=Functional("PBE"),
         numbers=atoms.numbers.astype(np.int64),
         positions=atoms.positions,
         cell=atoms.cell.array,

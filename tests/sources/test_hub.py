@@ -19,10 +19,13 @@ from datasets import Dataset as HubDataset
 
 from xferbench import dataset, pairing, publish
 from xferbench.errors import DataError, FormatError, IntegrityError, UsageError
-from xferbench.records import Functional, Geometry
+from xferbench.functionals import Functional, Pair
+from xferbench.records import Geometry
 from xferbench.sources import hub
 from xferbench.storage import read_json, write_json
 from xferbench.tables import frames_table
+
+PAIR = Pair(source=(Functional("PBE"), Functional("PBE+U")), target=(Functional("r2SCAN"),))
 
 COMMIT = "a" * 40
 
@@ -95,14 +98,14 @@ def published(server, synthetic_dataset):
 def values(pair):
     return {
         side: [getattr(getattr(pair, side), name) for name in ("frame_id", "material_id", "energy", "provenance")]
-        for side in ("gga", "r2scan")
+        for side in ("source", "target")
     }
 
 
 LOADER = """
 import json, sys
 from datasets import load_dataset
-loaded = [load_dataset(name, config) for config in ("gga", "r2scan") for name in sys.argv[1:]]
+loaded = [load_dataset(name, config) for config in ("source", "target") for name in sys.argv[1:]]
 print(json.dumps([{k: [repr(v.features), v.to_list()] for k, v in splits.items()} for splits in loaded]))
 """
 
@@ -131,7 +134,7 @@ class TestPrepared:
         assert made.splits == synthetic_dataset.splits
         for mine, theirs in zip(made.pairs(), synthetic_dataset.pairs(), strict=True):
             assert values(mine) == values(theirs)
-            np.testing.assert_array_equal(mine.r2scan.forces, theirs.r2scan.forces)
+            np.testing.assert_array_equal(mine.target.forces, theirs.target.forces)
         assert (made.manifest["title"], made.manifest["licence"]) == ("Springs", "mit")
         assert synthetic_dataset.fingerprint in (made.directory / "README.md").read_text()
 
@@ -149,7 +152,7 @@ class TestPrepared:
 
     def test_a_directory_will_do(self, synthetic_dataset):
         source = hub.load(paths=[synthetic_dataset.directory])
-        pairs, drops = pairing.pair(source.frames, source.geometry)
+        pairs, drops = pairing.pair(source.frames, PAIR, source.geometry)
         assert (len(pairs), drops) == (42, [])
 
     def test_an_altered_file_is_refused(self, synthetic_dataset, tmp_path):
@@ -177,16 +180,16 @@ class TestPrepared:
     def test_frames_for_training_and_energies_alone_survive(self, synthetic_source, tmp_path):
         from dataclasses import replace
 
-        alone = [replace(frame, pair_id="") for frame in synthetic_source.frames if not frame.functional.is_gga]
+        alone = [replace(frame, pair_id="") for frame in synthetic_source.frames if frame.functional.rung != "GGA"]
         source = replace(synthetic_source, geometry=Geometry.UNPAIRED, frames=alone)
         first = dataset.build(source, tmp_path / "first")
         again = dataset.prepare("hub", tmp_path / "again", paths=[first.directory])
-        assert (again.fingerprint, again.configs) == (first.fingerprint, ("r2scan",))
+        assert (again.fingerprint, again.configs) == (first.fingerprint, ("target",))
 
     def test_isolated_atoms_survive(self, synthetic_source, tmp_path):
         from dataclasses import replace
 
-        tables = {Functional.PBE: {"Li": -0.25}, Functional.R2SCAN: {"Li": -0.75}}
+        tables = {Functional("PBE"): {"Li": -0.25}, Functional("r2SCAN"): {"Li": -0.75}}
         first = dataset.build(replace(synthetic_source, atom_energies=tables), tmp_path / "first")
         assert hub.load(paths=[first.directory]).atom_energies == tables
 
@@ -195,27 +198,29 @@ class TestOwn:
     @pytest.fixture
     def sides(self, make_pairs):
         wanted = make_pairs(12, 1)
-        return {side: frames_table([getattr(pair, side) for pair in wanted]) for side in ("gga", "r2scan")}
+        return {side: frames_table([getattr(pair, side) for pair in wanted]) for side in ("source", "target")}
 
     def test_parquet_with_a_functional_column(self, server, sides, tmp_path):
         for side, table in sides.items():
             pq.write_table(table, tmp_path / "x.parquet")
             server.files[f"{side}/train-00000-of-00001.parquet"] = (tmp_path / "x.parquet").read_bytes()
         source = hub.load(paths=[Path("owner/pairs")], cache_dir=tmp_path)
-        pairs, drops = pairing.pair(source.frames, source.geometry)
+        pairs, drops = pairing.pair(source.frames, PAIR, source.geometry)
         assert (len(pairs), drops) == (12, [])
-        assert source.title == "Local pairs from gga/train-00000-of-00001.parquet, r2scan/train-00000-of-00001.parquet"
+        assert (
+            source.title == "Local pairs from source/train-00000-of-00001.parquet, target/train-00000-of-00001.parquet"
+        )
 
     def test_two_directories_of_save_to_disk_joined_by_structure(self, sides, tmp_path):
         for side, table in sides.items():
             plain = table.select(["numbers", "positions", "cell", "energy"])
             HubDataset(plain.cast(plain.schema)).save_to_disk(tmp_path / side)
-        paths = [Path(f"PBE={tmp_path / 'gga'}"), Path(f"r2SCAN={tmp_path / 'r2scan'}")]
+        paths = [Path(f"PBE={tmp_path / 'source'}"), Path(f"r2SCAN={tmp_path / 'target'}")]
         source = hub.load(paths=paths)
-        pairs, drops = pairing.pair(source.frames, source.geometry)
+        pairs, drops = pairing.pair(source.frames, PAIR, source.geometry)
         assert (len(pairs), drops, source.drops) == (12, [], [])
-        assert {pair.gga.functional for pair in pairs} == {Functional.PBE}
-        assert pairs[0].gga.frame_id.startswith("1/data-00000-of-00001.arrow#")
+        assert {pair.source.functional for pair in pairs} == {Functional("PBE")}
+        assert pairs[0].source.frame_id.startswith("1/data-00000-of-00001.arrow#")
 
     def test_a_file_that_is_neither_is_one_clear_error(self, tmp_path):
         (tmp_path / "x.arrow").write_bytes(b"no arrow at all")
@@ -223,7 +228,7 @@ class TestOwn:
             list(hub.load(paths=[tmp_path]).frames)
 
     def test_missing_columns_are_named(self, sides, tmp_path):
-        HubDataset(sides["gga"].select(["numbers"])).save_to_disk(tmp_path / "d")
+        HubDataset(sides["source"].select(["numbers"])).save_to_disk(tmp_path / "d")
         with pytest.raises(FormatError, match="lacks the columns cell, energy, positions"):
             list(hub.load(paths=[tmp_path / "d"]).frames)
 

@@ -157,7 +157,7 @@ def test_without_the_client_the_command_that_brings_it_is_named(tmp_path, monkey
     monkeypatch.setitem(sys.modules, "mp_api", None)
     monkeypatch.setitem(sys.modules, "mp_api.client", None)
     monkeypatch.setenv("MP_API_KEY", KEY)
-    with pytest.raises(MissingExtraError, match=r'pip install "xferbench\[mp\]"') as caught:
+    with pytest.raises(MissingExtraError, match=r'pip install "\.\[mp\]"') as caught:
         fetched(tmp_path)
     assert KEY not in str(caught.value)
 

@@ -12,7 +12,8 @@ import pytest
 
 from xferbench import dataset, download, pairing
 from xferbench.errors import DataError, StorageError, UsageError
-from xferbench.records import Functional, Geometry
+from xferbench.functionals import Functional
+from xferbench.records import Geometry
 from xferbench.sources import mp_aloe, reading
 from xferbench.sources.reading import Unusable
 
@@ -58,7 +59,7 @@ def row(aloe):
 class TestFrame:
     def test_a_document_by_hand(self, aloe):
         frame = mp_aloe.frame(aloe())
-        assert (frame.frame_id, frame.pair_id, frame.functional) == ("aloe-1-r2SCAN", "", Functional.R2SCAN)
+        assert (frame.frame_id, frame.pair_id, frame.functional) == ("aloe-1-r2SCAN", "", Functional("r2SCAN"))
         assert (frame.energy, frame.correction) == (-14.5, None)
         # 160.2176634 kBar of compression in VASP's sign are 0.1 eV/Å³ of negative tension; yz is the fourth number
         np.testing.assert_allclose(frame.stress, [[-0.1, 0.1, 0.0], [0.1, -0.2, -0.01], [0.0, -0.01, 0.0]], atol=1e-15)
@@ -125,7 +126,7 @@ class TestLoad:
 
     def test_a_file_becomes_a_data_set_for_training(self, lines, tmp_path):
         made = dataset.prepare("mp-aloe", tmp_path / "out", paths=[lines])
-        assert (made.geometry, made.configs) == (Geometry.UNPAIRED, ("r2scan",))
+        assert (made.geometry, made.configs) == (Geometry.UNPAIRED, ("target",))
         assert sum(facts["pairs"] for facts in made.manifest["splits"].values()) == 40
         assert made.manifest["drops"] == {pairing.MISSING_ENERGY: 1}
         dataset.verify(made.directory)

@@ -8,8 +8,11 @@ import pytest
 
 from xferbench import dataset, download, pairing
 from xferbench.errors import DataError, UsageError
-from xferbench.records import Functional, Geometry
+from xferbench.functionals import Functional, Pair
+from xferbench.records import Geometry
 from xferbench.sources import mp_r2scan, mptrj
+
+PAIR = Pair(source=(Functional("PBE"), Functional("PBE+U")), target=(Functional("r2SCAN"),))
 
 
 @pytest.fixture
@@ -19,32 +22,36 @@ def directory(tmp_path, document):
     def record(length, energy):
         structure = document()["structure"]
         structure["lattice"]["matrix"][2][2] = length
-        return {"structure": structure, "uncorrected_total_energy": energy, "force": [[0.0] * 3] * 2}
+        return {
+            "structure": structure,
+            "uncorrected_total_energy": energy,
+            "force": [[0.01, 0.0, 0.0], [-0.01, 0.0, 0.0]],
+        }
 
-    r2scan = {f"mp-{i}": {f"r{i}-0-0": record(4.9, -30.0), f"r{i}-0-1": record(4.95, -30.1)} for i in (1, 2, 3)}
-    gga = {f"mp-{i}": {f"g{i}-0-0": {**record(5.0, -14.5), "corrected_total_energy": -17.0}} for i in (1, 2)}
-    (tmp_path / "MPr2SCAN.json").write_text(json.dumps(r2scan))
-    (tmp_path / "MPtrj_2022.9_full.json").write_text(json.dumps(gga))
+    target = {f"mp-{i}": {f"r{i}-0-0": record(4.9, -30.0), f"r{i}-0-1": record(4.95, -30.1)} for i in (1, 2, 3)}
+    source = {f"mp-{i}": {f"g{i}-0-0": {**record(5.0, -14.5), "corrected_total_energy": -17.0}} for i in (1, 2)}
+    (tmp_path / "MPr2SCAN.json").write_text(json.dumps(target))
+    (tmp_path / "MPtrj_2022.9_full.json").write_text(json.dumps(source))
     return tmp_path
 
 
 def test_one_id_with_two_relaxed_geometries_is_a_pair(directory):
     source = mp_r2scan.load(paths=[directory])
-    pairs, drops = pairing.pair(source.frames, source.geometry)
+    pairs, drops = pairing.pair(source.frames, PAIR, source.geometry)
     assert source.geometry is Geometry.SAME_MATERIAL
     assert [pair.pair_id for pair in pairs] == ["mp-1", "mp-2"]
     first = pairs[0]
-    assert (first.gga.functional, first.r2scan.functional) == (Functional.PBE_U, Functional.R2SCAN)
-    assert (first.gga.energy, first.gga.correction) == (-14.5, -2.5)
-    assert (first.r2scan.energy, first.r2scan.correction) == (-30.1, None)
-    assert (first.gga.cell[2, 2], first.r2scan.cell[2, 2]) == (5.0, 4.95)
+    assert (first.source.functional, first.target.functional) == (Functional("PBE+U"), Functional("r2SCAN"))
+    assert (first.source.energy, first.source.correction) == (-14.5, -2.5)
+    assert (first.target.energy, first.target.correction) == (-30.1, None)
+    assert (first.source.cell[2, 2], first.target.cell[2, 2]) == (5.0, 4.95)
     assert [(drop.record_id, drop.reason) for drop in drops] == [("mp-3", pairing.NO_PARTNER)]
     assert [drop.reason for drop in source.drops] == []
 
 
 def test_the_structures_of_a_pair_are_compared(directory):
-    pairs, _ = pairing.pair(mp_r2scan.load(paths=[directory]).frames, Geometry.SAME_MATERIAL)
-    match = pairs[0].r2scan.provenance["same_material"]
+    pairs, _ = pairing.pair(mp_r2scan.load(paths=[directory]).frames, PAIR, Geometry.SAME_MATERIAL)
+    match = pairs[0].target.provenance["same_material"]
     assert match["volume_change"] == pytest.approx(4.95 / 5.0 - 1)
     assert 0 <= match["rms"] < 0.01
 
@@ -79,12 +86,12 @@ def test_a_data_set_holds_pairs_and_training_frames_in_one_split(directory, tmp_
         }
         (directory / name).write_text(json.dumps(value))
     made = dataset.prepare("mp-r2scan", tmp_path / "out", paths=[directory / "MPr2SCAN.json", directory / mptrj.FILE])
-    assert made.configs == ("gga", "r2scan", "r2scan-frames")
+    assert made.configs == ("source", "target", "target-frames")
     assert len(made.pairs()) == 40
-    assert len(made.frames("r2scan-frames")) == 80
-    assert all(made.splits[frame.material_id] == "test" for frame in made.frames("r2scan-frames", "test"))
-    assert {pair.gga.correction for pair in made.pairs()} == {-2.5}
-    assert {pair.gga.energy for pair in made.pairs()} == {-14.5}
+    assert len(made.frames("target-frames")) == 80
+    assert all(made.splits[frame.material_id] == "test" for frame in made.frames("target-frames", "test"))
+    assert {pair.source.correction for pair in made.pairs()} == {-2.5}
+    assert {pair.source.energy for pair in made.pairs()} == {-14.5}
 
 
 def test_the_split_is_that_of_the_paper():

@@ -10,9 +10,12 @@ import pytest
 
 from xferbench import dataset, hygiene, pairing
 from xferbench.errors import DataError, UsageError
-from xferbench.records import Functional, Geometry
+from xferbench.functionals import Functional, Pair
+from xferbench.records import Geometry
 from xferbench.sources import mp_thermo, reading
 from xferbench.sources.reading import Unusable
+
+PAIR = Pair(source=(Functional("PBE"), Functional("PBE+U")), target=(Functional("r2SCAN"),))
 
 HEADER = "material_id,e_gga_gga_u,e_r2scan,composition\n"
 
@@ -52,7 +55,7 @@ class TestEntries:
     def test_an_entry_by_hand(self, entry):
         frame = mp_thermo.frame("mp-1", "GGA+U", entry("GGA+U"))
         assert (frame.frame_id, frame.pair_id, frame.material_id) == ("mp-1-PBE+U", "mp-1", "mp-1")
-        assert (frame.functional, frame.energy, frame.correction) == (Functional.PBE_U, -14.5, -2.5)
+        assert (frame.functional, frame.energy, frame.correction) == (Functional("PBE+U"), -14.5, -2.5)
         assert frame.forces is None
         assert frame.provenance == {"entry": "mp-1-GGA+U", "run_type": "GGA+U"}
 
@@ -61,7 +64,7 @@ class TestEntries:
         [("GGA", "PBE"), ("GGA_U", "PBE+U"), ("GGA+U", "PBE+U"), ("r2SCAN", "r2SCAN"), ("R2SCAN", "r2SCAN")],
     )
     def test_run_types_are_functionals(self, entry, run_type, functional):
-        assert mp_thermo.frame("mp-1", run_type, entry(run_type)).functional.value == functional
+        assert mp_thermo.frame("mp-1", run_type, entry(run_type)).functional == functional
 
     @pytest.mark.parametrize(
         ("run_type", "changes", "reason"),
@@ -85,15 +88,18 @@ class TestEntries:
         rows.append(thermo("mp-99", "R2SCAN", "r2SCAN", builder_meta={"batch_id": "gnome_r2scan_statics"}))
         rows.append(thermo("mp-98", "R2SCAN", "r2SCAN", builder_meta={"license": "BY-NC"}))
         rows.append(thermo("mp-97", "GGA_GGA+U_R2SCAN", "r2SCAN"))
+        for row in rows:
+            for entry in row["entries"].values():
+                entry["energy"] -= 10.0 * (row["thermo_type"] == "R2SCAN")
         (tmp_path / "thermo.jsonl").write_text("\n".join(map(json.dumps, rows)))
         made = dataset.prepare("mp-thermo", tmp_path / "out", paths=[tmp_path / "thermo.jsonl"])
         assert made.geometry is Geometry.SAME_MATERIAL
         pairs = {pair.pair_id: pair for pair in made.pairs()}
         assert len(pairs) == 30
-        assert {(pair.gga.energy, pair.gga.correction, pair.r2scan.correction) for pair in pairs.values()} == {
+        assert {(pair.source.energy, pair.source.correction, pair.target.correction) for pair in pairs.values()} == {
             (-14.5, -2.5, 0.0)
         }
-        assert pairs["mp-1"].r2scan.provenance["same_material"]["volume_change"] == pytest.approx(0.01)
+        assert pairs["mp-1"].target.provenance["same_material"]["volume_change"] == pytest.approx(0.01)
         assert made.manifest["drops"] == {reading.NON_COMMERCIAL: 2, reading.UNKNOWN_FUNCTIONAL: 1}
 
     def test_a_list_of_entries_is_read_as_well(self, entry, tmp_path):
@@ -121,22 +127,22 @@ class TestEntries:
 class TestTables:
     def test_a_row_by_hand(self, tmp_path):
         (tmp_path / "main.csv").write_text(HEADER + "mp-1005,-7.5,-12.25,Fe4 P4\nmp-2,-5.0,,O6 Fe4\n")
-        source = mp_thermo.load(paths=[tmp_path])
-        assert source.geometry is Geometry.ENERGIES_ONLY
-        gga, r2scan, oxide = source.frames
-        assert (gga.frame_id, gga.energy, gga.correction) == ("mp-1005-PBE", -15.0, None)
-        assert (r2scan.frame_id, r2scan.energy, r2scan.numbers.tolist()) == ("mp-1005-r2SCAN", -24.5, [15, 26])
-        assert (oxide.functional, oxide.energy) == (Functional.PBE_U, -25.0)
-        assert (gga.provenance["corrected"], r2scan.provenance["corrected"]) == (True, False)
-        assert (gga.positions.shape, gga.cell.tolist()) == ((0, 3), np.zeros((3, 3)).tolist())
-        assert "include the MP2020 correction" in source.card
+        loaded = mp_thermo.load(paths=[tmp_path])
+        assert loaded.geometry is Geometry.ENERGIES_ONLY
+        source, target, oxide = loaded.frames
+        assert (source.frame_id, source.energy, source.correction) == ("mp-1005-PBE", -15.0, None)
+        assert (target.frame_id, target.energy, target.numbers.tolist()) == ("mp-1005-r2SCAN", -24.5, [15, 26])
+        assert (oxide.functional, oxide.energy) == (Functional("PBE+U"), -25.0)
+        assert (source.provenance["corrected"], target.provenance["corrected"]) == (True, False)
+        assert (source.positions.shape, source.cell.tolist()) == ((0, 3), np.zeros((3, 3)).tolist())
+        assert "include the MP2020 correction" in loaded.card
 
     def test_what_two_tables_state_alike_is_read_once(self, tmp_path):
         (tmp_path / "a.csv").write_text(HEADER + "mp-1,-7.5,,Fe4 P4\nmp-2,-5.0,-6.0,Si2\n")
         (tmp_path / "b.csv").write_text(HEADER + "mp-1,-7.5,-12.25,P1 Fe1\nmp-2,-5.5,-6.0,Si1\n")
         source = mp_thermo.load(paths=[tmp_path])
-        pairs, drops = pairing.pair(source.frames, source.geometry)
-        assert [(pair.gga.energy, pair.r2scan.energy) for pair in pairs] == [(-15.0, -24.5)]
+        pairs, drops = pairing.pair(source.frames, PAIR, source.geometry)
+        assert [(pair.source.energy, pair.target.energy) for pair in pairs] == [(-15.0, -24.5)]
         assert [drop.reason for drop in drops] == [pairing.DUPLICATE_ID]
         assert [(drop.record_id, drop.reason) for drop in source.drops] == [
             ("b.csv#0-e_gga_gga_u", reading.REPEATED_RECORD),
@@ -182,8 +188,8 @@ class TestTables:
         made = dataset.prepare("mp-thermo", tmp_path / "out", paths=[rxnnet / "main.csv"])
         assert len(made.pairs()) == 974
         pair = next(pair for pair in made.pairs() if pair.pair_id == "mp-1005")
-        assert pair.gga.energy / pair.gga.n_atoms == pytest.approx(-7.540084815)
-        assert pair.r2scan.energy / pair.r2scan.n_atoms == pytest.approx(-12.10395031625)
+        assert pair.source.energy / pair.source.n_atoms == pytest.approx(-7.540084815)
+        assert pair.target.energy / pair.target.n_atoms == pytest.approx(-12.10395031625)
         assert all(hygiene.CORRECTED in flags for flags in dataset.pair_flags(made).values())
         dataset.verify(made.directory)
 

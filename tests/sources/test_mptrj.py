@@ -9,7 +9,7 @@ import pytest
 
 from xferbench import pairing
 from xferbench.errors import DataError
-from xferbench.records import Functional
+from xferbench.functionals import Functional
 from xferbench.sources import mptrj, reading
 from xferbench.sources.reading import Unusable
 
@@ -82,12 +82,12 @@ class TestFrame:
     @pytest.mark.parametrize(
         ("numbers", "functional"),
         [
-            ([26, 8], Functional.PBE_U),
-            ([42, 9, 9], Functional.PBE_U),
-            ([26, 16], Functional.PBE),
-            ([26], Functional.PBE),
-            ([22, 8, 8], Functional.PBE),
-            ([3, 25, 8], Functional.PBE_U),
+            ([26, 8], Functional("PBE+U")),
+            ([42, 9, 9], Functional("PBE+U")),
+            ([26, 16], Functional("PBE")),
+            ([26], Functional("PBE")),
+            ([22, 8, 8], Functional("PBE")),
+            ([3, 25, 8], Functional("PBE+U")),
         ],
     )
     def test_a_hubbard_u_goes_with_oxides_and_fluorides_of_eight_metals(self, numbers, functional):
@@ -141,5 +141,5 @@ class TestRead:
         good = write({f"mp-{i}": relaxation(i, 1.0) for i in range(8)})
         assert len(list(mptrj.read(good))) == 16
         bad = write({f"mp-{i}": relaxation(i, -1.0) for i in range(8)})
-        with pytest.raises(DataError, match=r"MPtrj.json stress do not belong to the energies"):
+        with pytest.raises(DataError, match=r"MPtrj.json stress does not belong to the energies"):
             list(mptrj.read(bad))

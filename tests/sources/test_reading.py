@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xferbench import pairing
+from xferbench.records import LARGEST
 from xferbench.sources import reading
 from xferbench.sources.reading import Unusable, array, atomic_numbers, energy, field, mapping, number, structure, text
 
@@ -65,8 +66,13 @@ class TestValues:
         assert reason(array, {"a": [1.0, value]}, "a", (2,)) == pairing.NOT_FINITE
 
     def test_huge_numbers_are_finite(self):
-        assert array({"a": [1e300] * 5000}, "a", (5000,)).sum() == pytest.approx(5e303)
-        assert number({"a": 1.7e308}, "a") == 1.7e308
+        assert array({"a": [LARGEST] * 5000}, "a", (5000,)).sum() == pytest.approx(5000 * LARGEST)
+        assert number({"a": -LARGEST}, "a") == -LARGEST
+
+    def test_numbers_beyond_the_largest_are_not(self):
+        beyond = np.nextafter(LARGEST, np.inf)
+        assert reason(array, {"a": [1.0, -beyond]}, "a", (2,)) == pairing.NOT_FINITE
+        assert reason(number, {"a": beyond}, "a") == pairing.NOT_FINITE
 
     @pytest.mark.parametrize("value", [[1.0], [1.0, 2.0, 3.0], [[1.0], [2.0]], 1.0, [[1.0], [2.0, 3.0]]])
     def test_a_shape_is_a_shape(self, value):

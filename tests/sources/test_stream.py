@@ -13,7 +13,7 @@ from xferbench.tables import frames_table
 class TestFrameStream:
     def test_nothing_is_read_before_it_is_asked_for(self, make_pairs):
         calls = []
-        frames = [pair.gga for pair in make_pairs(2, 1)]
+        frames = [pair.source for pair in make_pairs(2, 1)]
         drop = Drop(record_id="x", reason="not_finite")
 
         def read():
@@ -33,12 +33,16 @@ class TestFrameStream:
 
     def test_tables_are_frames_to_who_asks_for_frames_and_tables_to_who_asks_for_items(self, make_pairs):
         pair = make_pairs(1, 1)[0]
-        table, drop = frames_table([pair.gga, pair.r2scan]), Drop(record_id="x", reason="not_finite")
-        stream = FrameStream(read=lambda: [table, drop, pair.gga])
-        assert [frame.frame_id for frame in stream] == [pair.gga.frame_id, pair.r2scan.frame_id, pair.gga.frame_id]
+        table, drop = frames_table([pair.source, pair.target]), Drop(record_id="x", reason="not_finite")
+        stream = FrameStream(read=lambda: [table, drop, pair.source])
+        assert [frame.frame_id for frame in stream] == [
+            pair.source.frame_id,
+            pair.target.frame_id,
+            pair.source.frame_id,
+        ]
         items = list(stream.items())
         assert items[0] is table
-        assert items[1:] == [pair.gga]
+        assert items[1:] == [pair.source]
         assert stream.drops == [drop]
 
 

@@ -9,19 +9,20 @@ import pytest
 import torch
 
 from xferbench import dataset
+from xferbench.functionals import Functional
 from xferbench.models.chgnet.checkpoint import save_network
 from xferbench.models.chgnet.model import Settings, new_network
-from xferbench.records import Functional, SplitRule
+from xferbench.records import SplitRule
 from xferbench.transfer import TrainConfig, make_config
-from xferbench.transfer.distributed import Processes
-from xferbench.transfer.method import Setting
-from xferbench.transfer.samples import training_pairs
+from xferbench.transfer.data import GraphStore, TrainingData
+from xferbench.transfer.runner import Processes
+from xferbench.transfer.strategies import Start
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from xferbench.models.chgnet.model import CHGNet
+    from xferbench.models.trainable import Trainable
     from xferbench.records import SourceDataset
 
 SHAPE = Settings(
@@ -38,8 +39,8 @@ SHAPE = Settings(
 )
 GGA = {"Li": -1.9, "O": -4.9, "Mg": -1.5, "Cl": -1.8}
 ATOMS = {
-    Functional.PBE: dict.fromkeys(GGA, -1.0),
-    Functional.R2SCAN: {"Li": -1.25, "O": -2.0, "Mg": -3.0, "Cl": -4.5},
+    Functional("PBE"): dict.fromkeys(GGA, -1.0),
+    Functional("r2SCAN"): {"Li": -1.25, "O": -2.0, "Mg": -3.0, "Cl": -4.5},
 }
 """Energies of isolated atoms, eV; their gap is not that of the springs (-0.5, -0.8, -2.4, -4), but near it."""
 
@@ -53,7 +54,7 @@ def paired(synthetic_source: SourceDataset, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture(scope="session")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of a tiny network with references of the synthetic GGA."""
     path = tmp_path_factory.mktemp("start") / "tiny.pth.tar"
     save_network(new_network(3, settings=SHAPE, references=GGA), path)
@@ -61,20 +62,45 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny(start: Path) -> Callable[..., TrainConfig]:
+def tiny(weights: Path) -> Callable[..., TrainConfig]:
     """``tiny(**settings)``: two epochs of batches of four on one thread, from the tiny network."""
 
     def make(**settings: Any) -> TrainConfig:
-        settings = {"start": str(start), "epochs": 2, "batch_size": 4, "lr": 1e-2, "threads": 1, **settings}
-        return make_config("paper", **settings)
+        settings = {
+            "model": f"chgnet:{weights}",
+            "strategy": "finetune",
+            "references": "fit",
+            "epochs": 2,
+            "batch_size": 4,
+            "lr": 1e-2,
+            "threads": 1,
+            **settings,
+        }
+        return make_config(**settings)
 
     return make
 
 
 @pytest.fixture
-def setting(paired: dataset.Dataset, tiny: Callable[..., TrainConfig]) -> Setting:
-    """What a method sees of the synthetic data."""
-    return Setting(config=tiny(), pairs=training_pairs(paired, 1.0), atom_energies=paired.atom_energies)
+def data(paired: dataset.Dataset) -> TrainingData:
+    """The synthetic training materials."""
+    return TrainingData.of(paired, "target", 1.0)
+
+
+@pytest.fixture
+def start(data: TrainingData, tiny: Callable[..., TrainConfig]) -> Callable[..., Start]:
+    """``start(strategy, references, **settings)`` -> what a strategy begins with on the synthetic data."""
+
+    def make(strategy: str = "finetune", references: str = "", *, about: TrainingData = data, **settings: Any) -> Start:
+        return Start(
+            config=tiny(strategy=strategy, references=references, **settings),
+            data=about,
+            reference_data=about,
+            graphs=lambda model: GraphStore(model, 2**30),
+            device=torch.device("cpu"),
+        )
+
+    return make
 
 
 @pytest.fixture
@@ -84,6 +110,12 @@ def alone() -> Processes:
 
 
 @pytest.fixture
-def network(setting: Setting) -> CHGNet:
-    """The tiny network."""
-    return setting.pretrained()
+def model(start: Callable[..., Start]) -> Trainable:
+    """The tiny network, in evaluation mode."""
+    return start().model
+
+
+@pytest.fixture
+def graphs(model: Trainable) -> GraphStore:
+    """Of the tiny network."""
+    return GraphStore(model, 2**30)

@@ -5,12 +5,24 @@ import pytest
 from hypothesis import strategies as st
 
 from xferbench.errors import FormatError, UnknownNameError, UsageError
+from xferbench.references import SCHEMES
+from xferbench.registry import STRATEGIES
 from xferbench.schema import parse
-from xferbench.transfer.config import PRESETS, RUNTIME, LossWeights, TrainConfig, make_config, plain, to_toml
+from xferbench.transfer.config import (
+    PRESETS,
+    RUNTIME,
+    LossWeights,
+    ReferenceChoice,
+    TrainConfig,
+    make_config,
+    plain,
+    read_method,
+    to_toml,
+)
 
 
 def test_the_defaults_are_the_settings_of_the_paper():
-    config = make_config("paper")
+    config = make_config()
     assert config == TrainConfig()
     assert (config.huber_delta, config.loss) == (0.1, LossWeights(energy=3, forces=1, stress=0.1, magmoms=1))
     assert (config.optimizer, config.lr, config.final_lr, config.schedule) == ("adam", 1e-3, 1e-5, "cosine")
@@ -32,11 +44,8 @@ def test_later_settings_win(tmp_path):
 
 
 def test_what_is_no_toml_value_is_text():
-    assert make_config(settings=["start=a/b.pth.tar"]).start == "a/b.pth.tar"
-    assert make_config(settings=["options.atoms=atoms.json", "options.rank=4"]).options == {
-        "atoms": "atoms.json",
-        "rank": 4,
-    }
+    assert make_config(settings=["model=chgnet:a/b.pth.tar"]).model == "chgnet:a/b.pth.tar"
+    assert make_config(settings=["options.name=a.json", "options.rank=4"]).options == {"name": "a.json", "rank": 4}
 
 
 def test_seed_0_is_a_seed_and_epochs_0_are_none():
@@ -90,14 +99,16 @@ def test_a_wrong_key_in_a_file_is_blamed_on_the_file(tmp_path):
 
 
 def test_an_unknown_preset_lists_the_known_ones():
-    with pytest.raises(UnknownNameError, match="unknown preset 'papper'; did you mean 'paper'"):
-        make_config("papper")
+    with pytest.raises(UnknownNameError, match="unknown preset 'papper-1'; did you mean 'paper-1'"):
+        make_config("papper-1")
 
 
 @hypothesis.given(
     st.builds(
         TrainConfig,
-        start=st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1),
+        model=st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1).map("chgnet:{}".format),
+        strategy=st.sampled_from(["finetune", "lora"]),
+        references=st.sampled_from(["", "fit", "source:lr=0.5", "paired:after=7"]),
         lr=st.floats(1e-12, 1e3),
         clip=st.none() | st.floats(1e-6, 1e6),
         seed=st.integers(0, 2**62),
@@ -108,7 +119,77 @@ def test_an_unknown_preset_lists_the_known_ones():
         ),
     )
 )
-@hypothesis.example(TrainConfig(start='a\x7f\x00\n"\\é'))
+@hypothesis.example(TrainConfig(model='chgnet:a\x7f\x00\n"\\é'))
 def test_any_settings_survive_a_file(config):
     values = tomllib.loads(to_toml(config))
     assert parse(TrainConfig, values, "file") == config
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_strategy_goes_with_every_scheme_or_says_in_one_line_why_not(strategy, scheme):
+    if strategy == "scratch" and scheme not in {"fit", "source"}:
+        with pytest.raises(UsageError, match="scratch starts from none; take fit") as caught:
+            TrainConfig(strategy=strategy, references=scheme)
+        assert "\n" not in str(caught.value)
+    else:
+        assert TrainConfig(strategy=strategy, references=scheme).method == f"{strategy}+{scheme}"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("fit", ReferenceChoice(scheme="fit")),
+        ("fit:frozen", ReferenceChoice(scheme="fit")),
+        ("source:trainable", ReferenceChoice(scheme="source", trains=True)),
+        ("source:lr=0.3", ReferenceChoice(scheme="source", trains=True, lr=0.3)),
+        ("two-step:after=500", ReferenceChoice(scheme="two-step", trains=True, after=500)),
+    ],
+)
+def test_references_are_a_scheme_and_how_it_trains(text, expected):
+    assert ReferenceChoice.read(text) == expected
+
+
+@pytest.mark.parametrize("text", ["fit:", "fit:lr", "fit:lr=-1", "fit:after=soon", "fit:thawed"])
+def test_what_is_not_understood_of_references_is_one_line(text):
+    with pytest.raises(UsageError, match=r"after fit: comes frozen, trainable, lr=0\.3 .* or after=500"):
+        ReferenceChoice.read(text)
+
+
+def test_references_that_train_go_with_no_strategy_where_nothing_does():
+    with pytest.raises(UsageError, match="and with zero-shot nothing does; take fit"):
+        TrainConfig(strategy="zero-shot", references="fit:trainable")
+
+
+def test_the_default_references_are_model_aware_where_there_is_a_model():
+    assert (TrainConfig().references, TrainConfig(strategy="scratch").references) == ("model-aware", "fit")
+
+
+def test_the_four_methods_of_the_paper():
+    found = {name: make_config(name).method for name in PRESETS if name.startswith("paper")}
+    assert found == {
+        "paper-1": "scratch+fit",
+        "paper-2": "finetune+source:trainable",
+        "paper-3": "finetune+source",
+        "paper-4": "finetune+fit",
+    }
+    assert make_config(["paper-4", "small"]).batch_size == PRESETS["small"]["batch_size"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("paper-4", {"strategy": "finetune", "references": "fit"}),
+        ("lora", {"strategy": "lora", "references": "model-aware"}),
+        ("finetune+source:lr=0.3", {"strategy": "finetune", "references": "source:lr=0.3"}),
+        ("sevennet:7net-0/paper-1", {"strategy": "scratch", "references": "fit", "model": "sevennet:7net-0"}),
+    ],
+)
+def test_one_word_is_a_method(text, expected):
+    assert read_method(text) == expected
+
+
+@pytest.mark.parametrize("text", ["papper-4", "small", "lora+fitt", "scratch+paired", "paper-4+fit", "foo:1/lora"])
+def test_a_word_that_is_none_is_one_line(text):
+    with pytest.raises((UnknownNameError, UsageError)):
+        read_method(text)

@@ -123,7 +123,7 @@ def test_tensorboard_has_every_epoch_at_once(tmp_path):
 def test_a_logger_that_is_not_installed_is_named(name, module, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, module, None)
     with (
-        pytest.raises(MissingExtraError, match=rf'pip install "xferbench\[{name}\]"'),
+        pytest.raises(MissingExtraError, match=rf'pip install "\.\[{name}\]"'),
         loggers(TrainConfig(loggers=(name,)), tmp_path),
     ):
         pass

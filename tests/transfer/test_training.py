@@ -17,23 +17,27 @@ import pytest
 import torch
 
 from xferbench.dataset import build
-from xferbench.errors import DataError, StorageError, UnknownNameError, UsageError
+from xferbench.errors import DataError, StorageError, UsageError
+from xferbench.functionals import Functional
 from xferbench.models.chgnet.checkpoint import load_network, save_network
 from xferbench.models.chgnet.model import CHGNet
-from xferbench.records import Functional, Geometry, Prediction, SplitRule
-from xferbench.registry import METHODS
+from xferbench.records import Geometry, Prediction, SplitRule
+from xferbench.registry import STRATEGIES
 from xferbench.storage import lock
-from xferbench.transfer import open_run, samples, state, train
+from xferbench.transfer import checkpoint, open_run, train
 from xferbench.transfer.config import to_toml
-from xferbench.transfer.training import _compare, _flat, _Job, _without_nan, less
+from xferbench.transfer.data import samples
+from xferbench.transfer.training import Job, _compare, _flat, _without_nan, less
 
-RESULT = ("log.csv", "health.json", "model.pth.tar", "model.safetensors", "evaluation.json", "run.json")
+RESULT = ("log.csv", "gradients.json", "model.pth.tar", "model.safetensors", "evaluation.json", "run.json")
 
 
 def results(directory):
     """Bytes of everything that decides what a run is; of the checkpoint those of its contents, since pickle's depend on history."""
     files = {name: (directory / name).read_bytes() for name in RESULT}
-    return files | {state.CHECKPOINT: plain_values(torch.load(directory / state.CHECKPOINT, weights_only=True))}
+    return files | {
+        checkpoint.CHECKPOINT: plain_values(torch.load(directory / checkpoint.CHECKPOINT, weights_only=True))
+    }
 
 
 def plain_values(value):
@@ -48,25 +52,25 @@ def plain_values(value):
 @pytest.fixture(scope="module")
 def finished(paired, tiny, tmp_path_factory):
     """An uninterrupted run of two epochs."""
-    return train("finetune-refit-refs", paired, tmp_path_factory.mktemp("runs") / "whole", tiny())
+    return train(paired, tmp_path_factory.mktemp("runs") / "whole", tiny())
 
 
-@pytest.mark.parametrize("method", sorted(METHODS))
-def test_every_method_trains_exports_and_is_evaluated(method, paired, tiny, tmp_path):
-    run = train(method, paired, tmp_path / "run", tiny(epochs=1, batch_size=16))
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_strategy_trains_exports_and_is_evaluated(strategy, paired, tiny, tmp_path):
+    run = train(paired, tmp_path / "run", tiny(strategy=strategy, epochs=1, batch_size=16))
     assert run.finished
-    assert run.method == method
+    assert run.method == f"{strategy}+fit"
     evaluation = run.evaluation
     assert evaluation["test"]["n_failed"] == 0
     assert 0 < evaluation["test"]["energy"] < 20
-    assert 0 < evaluation["gga_test"]["forces"] < 5
-    assert (evaluation["gga_test_before"] is None) == (method == "scratch")
-    ids = {frame.frame_id for frame in paired.frames("r2scan", "test")}
+    assert 0 < evaluation["source_test"]["forces"] < 5
+    assert (evaluation["source_test_before"] is None) == (strategy == "scratch")
+    ids = {frame.frame_id for frame in paired.frames("target", "test")}
     assert {record.frame_id for record in run.predictions("test").records} == ids
 
 
 def test_training_lowers_the_loss_and_the_validation_error(paired, tiny, tmp_path):
-    run = train("finetune-refit-refs", paired, tmp_path / "run", tiny(epochs=12, loss={"energy": 3, "forces": 1}))
+    run = train(paired, tmp_path / "run", tiny(epochs=12, loss={"energy": 3, "forces": 1}))
     log = run.log
     assert [row["epoch"] for row in log] == list(range(13))
     assert log[-1]["loss"] < 0.5 * log[1]["loss"]
@@ -77,24 +81,24 @@ def test_training_lowers_the_loss_and_the_validation_error(paired, tiny, tmp_pat
 
 
 def test_one_seed_gives_one_result_and_another_seed_another(paired, tiny, finished, tmp_path):
-    again = train("finetune-refit-refs", paired, tmp_path / "again", tiny())
+    again = train(paired, tmp_path / "again", tiny())
     assert results(again.directory) == results(finished.directory)
-    other = train("finetune-refit-refs", paired, tmp_path / "other", tiny(seed=1))
+    other = train(paired, tmp_path / "other", tiny(seed=1))
     assert results(other.directory)["log.csv"] != results(finished.directory)["log.csv"]
 
 
 def test_a_run_that_is_killed_at_any_moment_resumes_to_the_same_bytes(paired, tiny, tmp_path):
     """A real process with a checkpoint at every step, killed at random moments, the first ones before any step."""
-    config, method = tiny(epochs=4, save_steps=1, ema=0.9, clip=1.0, warmup=1.0), "finetune-refit-refs-then-unfreeze"
-    whole = train(method, paired, tmp_path / "whole", config)
+    config = tiny(references="fit:after=8", epochs=4, save_steps=1, ema=0.9, clip=1.0, warmup=1.0)
+    whole = train(paired, tmp_path / "whole", config)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["xferbench.transfer"])
     out, rng, kills = tmp_path / "killed", random.Random(0), 0
     while not open_run_finished(out):
-        process = context.Process(target=train, args=(method, paired, out, config), kwargs={"resume": True})
+        process = context.Process(target=train, args=(paired, out, config), kwargs={"resume": True})
         process.start()
         # counted in checkpoints, not in seconds: how fast the machine is does not matter
-        wait_for_checkpoints(out / state.CHECKPOINT, process, 0 if kills < 2 else rng.randint(1, 7))
+        wait_for_checkpoints(out / checkpoint.CHECKPOINT, process, 0 if kills < 2 else rng.randint(1, 7))
         process.join(rng.uniform(0, 0.1))
         if process.is_alive():
             process.kill()
@@ -128,7 +132,7 @@ def open_run_finished(out):
 def test_a_run_whose_disk_fills_up_continues_to_the_same_bytes(
     *, stop_at, paired, tiny, finished, tmp_path, monkeypatch
 ):
-    calls, save = [], state.save
+    calls, save = [], checkpoint.save
 
     def full(*arguments):
         calls.append(1)
@@ -136,20 +140,20 @@ def test_a_run_whose_disk_fills_up_continues_to_the_same_bytes(
             raise StorageError("cannot write checkpoint.pt: No space left on device")
         save(*arguments)
 
-    monkeypatch.setattr(state, "save", full)
+    monkeypatch.setattr(checkpoint, "save", full)
     config = tiny(save_steps=1)
     with pytest.raises(StorageError, match="No space left"):
-        train("finetune-refit-refs", paired, tmp_path / "run", config)
-    train("finetune-refit-refs", paired, tmp_path / "run", config, resume=True)
+        train(paired, tmp_path / "run", config)
+    train(paired, tmp_path / "run", config, resume=True)
     assert results(tmp_path / "run") == results(finished.directory)
 
 
 def test_a_run_that_was_asked_to_stop_continues_to_the_same_bytes(paired, tiny, finished, tmp_path):
     out = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt, match="stopped after 1 epochs"):
-        train("finetune-refit-refs", paired, out, tiny(epoch_limit=1))
+        train(paired, out, tiny(epoch_limit=1))
     assert not open_run(out).finished
-    train("finetune-refit-refs", paired, out, tiny(), resume=True)
+    train(paired, out, tiny(), resume=True)
     assert results(out) == results(finished.directory)
 
 
@@ -157,17 +161,17 @@ def test_a_run_that_was_asked_to_stop_continues_to_the_same_bytes(paired, tiny, 
 def dropping(tiny, tmp_path_factory):
     """``dropping(**settings)``: those of a start with dropout in its read-out."""
     path = tmp_path_factory.mktemp("dropout") / "start.pth.tar"
-    bare = load_network(Path(tiny().start))
+    bare = load_network(Path(tiny().model.removeprefix("chgnet:")))
     network = CHGNet(replace(bare.settings, mlp_dropout=0.3))
     network.load_state_dict(bare.state_dict())
     save_network(network, path)
-    return partial(tiny, start=str(path), save_steps=1)
+    return partial(tiny, model=f"chgnet:{path}", save_steps=1)
 
 
 def test_dropout_is_of_the_seed_too(paired, dropping, finished, tmp_path):
-    whole = train("finetune-refit-refs", paired, tmp_path / "whole", dropping())
+    whole = train(paired, tmp_path / "whole", dropping())
     torch.rand(7)  # whatever was drawn before
-    again = train("finetune-refit-refs", paired, tmp_path / "again", dropping())
+    again = train(paired, tmp_path / "again", dropping())
     assert results(again.directory) == results(whole.directory)
     assert whole.log[0]["val_energy"] == finished.log[0]["val_energy"]
     assert whole.log[1]["loss"] != finished.log[1]["loss"]
@@ -177,8 +181,8 @@ def test_dropout_is_of_the_seed_too(paired, dropping, finished, tmp_path):
 def test_a_run_with_dropout_that_stopped_within_an_epoch_continues_to_the_same_bytes(
     stop_at, paired, dropping, tmp_path, monkeypatch
 ):
-    whole = train("finetune-refit-refs", paired, tmp_path / "whole", dropping())
-    calls, save = [], state.save
+    whole = train(paired, tmp_path / "whole", dropping())
+    calls, save = [], checkpoint.save
 
     def interrupted(*arguments):
         save(*arguments)
@@ -186,18 +190,18 @@ def test_a_run_with_dropout_that_stopped_within_an_epoch_continues_to_the_same_b
         if len(calls) == stop_at:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(state, "save", interrupted)
+    monkeypatch.setattr(checkpoint, "save", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        train("finetune-refit-refs", paired, tmp_path / "run", dropping())
+        train(paired, tmp_path / "run", dropping())
     torch.rand(7)
-    train("finetune-refit-refs", paired, tmp_path / "run", dropping(), resume=True)
+    train(paired, tmp_path / "run", dropping(), resume=True)
     assert results(tmp_path / "run") == results(whole.directory)
 
 
 def test_torch_is_left_as_it_was(paired, tiny, tmp_path):
     before = torch.get_num_threads(), torch.get_float32_matmul_precision()
     random = torch.get_rng_state()
-    run = train("head-only", paired, tmp_path / "run", tiny(epochs=1, matmul="medium", threads=1))
+    run = train(paired, tmp_path / "run", tiny(strategy="head", references="fit", epochs=1, matmul="medium", threads=1))
     assert run.finished
     assert (torch.get_num_threads(), torch.get_float32_matmul_precision()) == before
     assert torch.equal(torch.get_rng_state(), random)
@@ -205,63 +209,59 @@ def test_torch_is_left_as_it_was(paired, tiny, tmp_path):
 
 def test_a_finished_run_is_returned_as_it_is(paired, tiny, finished):
     before = {path: path.stat().st_mtime_ns for path in finished.directory.rglob("*") if path.suffix != ".lock"}
-    again = train("finetune-refit-refs", paired, finished.directory, tiny(), resume=True)
+    again = train(paired, finished.directory, tiny(), resume=True)
     assert again.finished
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
 def test_a_run_is_not_overwritten(paired, tiny, finished):
     with pytest.raises(UsageError, match=r"there is a run in .*whole; continue it with --resume"):
-        train("finetune-refit-refs", paired, finished.directory, tiny())
+        train(paired, finished.directory, tiny())
 
 
 def test_another_run_is_not_continued(paired, tiny, finished):
     with pytest.raises(UsageError) as caught:
-        train("finetune-frozen-refs", paired, finished.directory, tiny(lr=0.5), resume=True)
+        train(paired, finished.directory, tiny(strategy="finetune", references="source", lr=0.5), resume=True)
     message = str(caught.value)
     assert "config.lr is 0.01 there and 0.5 here" in message
-    assert "method is 'finetune-refit-refs' there and 'finetune-frozen-refs' here" in message
+    assert "config.references is 'fit' there and 'source' here" in message
 
 
 def test_two_processes_do_not_train_in_one_place(paired, tiny, tmp_path):
     with lock(tmp_path / "run"), pytest.raises(StorageError, match="is being written by another run"):
-        train("head-only", paired, tmp_path / "run", tiny())
-
-
-def test_an_unknown_method_costs_no_training(paired, tiny, tmp_path):
-    with pytest.raises(UnknownNameError, match="did you mean 'head-only'"):
-        train("head", paired, tmp_path / "run", tiny())
-    assert not (tmp_path / "run").exists()
+        train(paired, tmp_path / "run", tiny(strategy="head", references="fit"))
 
 
 def test_subsets_train_on_less(paired, tiny, tmp_path):
-    run = train("zero-shot", paired, tmp_path / "run", tiny(subset=0.7, reference_data="train"))
+    run = train(
+        paired, tmp_path / "run", tiny(strategy="zero-shot", references="fit", subset=0.7, reference_data="train")
+    )
     assert run.record["training"]["pairs"] < len(paired.pairs("train"))
     assert run.record["references"]["n_frames"] == len(paired.pairs("train"))
-    assert run.record["model_id"] == "zero-shot-synthetic-part0.7-seed0"
+    assert run.record["model_id"] == "chgnet-tiny-zero-shot-fit-synthetic-part0.7-seed0"
 
 
 def test_a_subset_without_the_elements_of_validation_is_an_error(paired, tiny, tmp_path):
     """The first subset with anything in it: one material."""
-    keys = [key for table in paired.tables("r2scan", "train") for key in table["subset_key"].to_pylist()]
+    keys = [key for table in paired.tables("target", "train") for key in table["subset_key"].to_pylist()]
     config = tiny(subset=min(keys) * 1.0001)
     with pytest.raises(
         DataError, match=r"none of \d+ validation frames can pick a checkpoint: .* reference_data = train"
     ):
-        train("head-only", paired, tmp_path / "run", config)
+        train(paired, tmp_path / "run", config)
 
 
 def test_weights_that_leave_the_finite_stop_the_run_with_frames(paired, tiny, tmp_path):
     with pytest.raises(DataError) as caught:
-        train("finetune-refit-refs", paired, tmp_path / "run", tiny(lr=1e30, optimizer="sgd"))
+        train(paired, tmp_path / "run", tiny(lr=1e30, optimizer="sgd"))
     assert "not finite" in str(caught.value) or "is nan" in str(caught.value) or "is inf" in str(caught.value)
-    ids = [frame.frame_id for frame in paired.frames("r2scan")]
+    ids = [frame.frame_id for frame in paired.frames("target")]
     assert any(frame_id in str(caught.value) for frame_id in ids)
 
 
-def test_labels_less_the_prediction_of_a_frozen_network(paired):
-    frames = paired.frames("r2scan", "train")[:2]
-    learned = samples.samples(frames)
+def test_labels_less_the_prediction_of_a_frozen_network(paired, model):
+    frames = paired.frames("target", "train")[:2]
+    learned = samples(frames, model)
     base = [
         Prediction(
             frame_id=f.frame_id, energy=2.0 * f.n_atoms, forces=f.forces, stress=f.stress, magmoms=np.ones(f.n_atoms)
@@ -282,15 +282,15 @@ def test_the_record_says_what_decides_the_result(finished, paired):
     assert record["dataset"] == {"name": "synthetic", "version": "1", "fingerprint": paired.fingerprint}
     assert record["training"]["pairs"] == len(paired.pairs("train"))
     assert record["versions"].keys() == {"chgnet", "numpy", "torch", "xferbench"}
-    assert record["trained_weights"]["network"] > 500
+    assert record["trained_parameters"]["network"] > 500
 
 
-def test_health_has_the_first_epoch(finished, paired):
-    entries = json.loads((finished.directory / "health.json").read_text())["first_epoch"]
+def test_gradients_have_the_first_epoch(finished, paired):
+    entries = json.loads((finished.directory / "gradients.json").read_text())["first_epoch"]
     assert entries[0]["step"] == 0
     assert len(entries) == min(10, -(-len(paired.pairs("train")) // 4))
     assert all(value >= 0 for value in entries[0]["gradient_norms"].values())
-    assert "composition_model.fc" not in entries[0]["gradient_norms"]
+    assert "references" not in entries[0]["gradient_norms"]
 
 
 def test_timing_says_how_long_data_were_waited_for(finished):
@@ -305,8 +305,8 @@ from pathlib import Path
 from xferbench.dataset import Dataset
 from xferbench.transfer import make_config, train
 
-config = make_config("paper", path=Path(sys.argv[1]))
-train("finetune-refit-refs", Dataset.open(Path(sys.argv[2])), Path(sys.argv[3]), config)
+config = make_config(path=Path(sys.argv[1]))
+train(Dataset.open(Path(sys.argv[2])), Path(sys.argv[3]), config)
 """
 
 
@@ -314,7 +314,7 @@ def test_two_processes_train_as_one(paired, tiny, tmp_path):
     """Torchrun with gloo; the last batch has one frame, of which the second process gets none."""
     n = len(paired.pairs("train"))
     config = tiny(epochs=2, optimizer="sgd", lr=1e-3, batch_size=next(s for s in (4, 5, 7) if n % s == 1), seed=2)
-    alone = train("finetune-refit-refs", paired, tmp_path / "alone", config)
+    alone = train(paired, tmp_path / "alone", config)
     (tmp_path / "config.toml").write_text(to_toml(config))
     (tmp_path / "two.py").write_text(TWO)
     arguments = [tmp_path / "config.toml", paired.directory, tmp_path / "two"]
@@ -325,7 +325,7 @@ def test_two_processes_train_as_one(paired, tiny, tmp_path):
     one, two = (load_network(run.weights).state_dict() for run in (alone, together))
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, rtol=1e-4, atol=2e-6)
-    start = load_network(Path(alone.config.start)).state_dict()
+    start = load_network(Path(alone.config.model.removeprefix("chgnet:"))).state_dict()
     assert max(float((one[name] - start[name]).abs().max()) for name in one) > 1e-4
     for a, b in zip(alone.log, together.log, strict=True):
         for name in ("val_energy", "val_forces"):
@@ -336,42 +336,69 @@ def test_two_processes_train_as_one(paired, tiny, tmp_path):
 
 @pytest.fixture
 def job(paired, tiny, tmp_path, alone):
-    """``job(method, **settings)`` -> what ``train`` works with, before it trains."""
+    """``job(strategy, **settings)`` -> what ``train`` works with, before it trains."""
 
-    def make(method, data=paired, **settings):
-        return _Job(method, data, tmp_path / "run", tiny(**settings), alone)
+    def make(strategy, data=paired, **settings):
+        return Job(data, tmp_path / "run", tiny(strategy=strategy, **settings), alone, lambda _: None)
 
     return make
 
 
-@pytest.mark.parametrize(("method", "share"), [("head-only", 0), ("replay", 0.25), ("multi-fidelity", 1)])
-def test_a_method_learns_from_its_share_of_gga_frames(method, share, job, paired):
-    learned, left_out = job(method).samples()
+@pytest.mark.parametrize(("strategy", "share"), [("head", 0), ("replay", 0.25), ("multi-fidelity", 1)])
+def test_a_strategy_learns_from_its_share_of_source_frames(strategy, share, job, paired):
+    learned, left_out = job(strategy).samples()
     n = len(paired.pairs("train"))
-    gga = [sample.frame_id for sample in learned if sample.gga]
-    assert len(gga) == math.ceil(share * n)
-    assert len(set(gga)) == len(gga)
-    assert set(gga) <= {frame.frame_id for frame in paired.frames("gga", "train")}
-    assert [s.frame_id for s in learned if not s.gga] == [f.frame_id for f in paired.frames("r2scan", "train")]
+    source = [sample.frame_id for sample in learned if sample.side == "source"]
+    assert len(source) == math.ceil(share * n)
+    assert len(set(source)) == len(source)
+    assert set(source) <= {frame.frame_id for frame in paired.frames("source", "train")}
+    target = [s.frame_id for s in learned if s.side == "target"]
+    assert target == [f.frame_id for f in paired.frames("target", "train")]
     assert left_out == []
 
 
-def test_the_seed_decides_which_gga_frames_are_repeated(job):
+def test_the_seed_decides_which_source_frames_are_repeated(job):
     def repeated(seed):
-        return [sample.frame_id for sample in job("replay", seed=seed).samples()[0] if sample.gga]
+        return [sample.frame_id for sample in job("replay", seed=seed).samples()[0] if sample.side == "source"]
 
     assert repeated(0) == repeated(0)
     assert len({tuple(repeated(seed)) for seed in range(4)}) > 1
 
 
-def test_delta_learns_what_the_gga_model_leaves(job, paired):
+def test_delta_learns_what_the_start_leaves(job, paired):
     made = job("delta")
     learned, _ = made.samples()
-    frames = paired.frames("r2scan", "train")
-    found = made.evaluator(frames).predict(made.setting.pretrained())
+    frames = paired.frames("target", "train")
+    found = made.evaluator(frames).predict(made.transfer.base)
     for sample, frame, base in zip(learned, frames, found, strict=True):
         assert sample.energy * frame.n_atoms + base.energy == pytest.approx(frame.energy, abs=1e-5)
         np.testing.assert_allclose(sample.forces + base.forces, frame.forces, atol=1e-6)
+
+
+def test_a_bad_start_is_said_and_a_good_one_is_not(paired, tiny, tmp_path):
+    told = {}
+    for references in ("source", "model-aware"):
+        told[references] = []
+        train(
+            paired, tmp_path / references, tiny(references=references, epochs=1, lr=1e-6), say=told[references].append
+        )
+    assert [line.split(":")[0] for line in told["model-aware"]] == ["before training", "after the first epoch"]
+    before, warning, *_ = told["source"]
+    assert before.startswith("before training: validation errors ")
+    assert "times less than this run before training with references source; --references model-aware" in warning
+
+
+def test_the_start_is_loaded_once_and_graphs_are_built_once(paired, tiny, tmp_path, monkeypatch):
+    from xferbench.models.chgnet import trainable
+    from xferbench.transfer import training
+
+    loads, stores = [], []
+    load, store = trainable.load_network, training.GraphStore
+    monkeypatch.setattr(trainable, "load_network", lambda path: loads.append(path) or load(path))
+    monkeypatch.setattr(training, "GraphStore", lambda *a: stores.append(store(*a)) or stores[-1])
+    train(paired, tmp_path / "run", tiny(strategy="replay", references="model-aware", epochs=3))
+    assert (len(loads), len(stores)) == (1, 1)
+    assert set(stores[0].built.values()) == {1}
 
 
 @pytest.fixture
@@ -388,7 +415,7 @@ def lonely(synthetic_source, tmp_path):
 
 def test_frames_with_isolated_atoms_are_left_out_and_listed(lonely, tiny, tmp_path):
     split = lonely.splits["12-8"]
-    run = train("head-only", lonely, tmp_path / "run", tiny(epochs=1))
+    run = train(lonely, tmp_path / "run", tiny(strategy="head", references="fit", epochs=1))
     expected = ["12-8-1-r2SCAN"] if split == "train" else []
     assert run.evaluation["left_out"] == expected
     failed = {name: run.evaluation[name]["n_failed"] for name in ("train", "val", "test")}
@@ -397,42 +424,43 @@ def test_frames_with_isolated_atoms_are_left_out_and_listed(lonely, tiny, tmp_pa
 
 def test_both_functionals_are_predicted_by_a_network_that_learned_both(paired, tiny, tmp_path):
     """Without training, each surface has the references of its own labels."""
-    both = train("multi-fidelity", paired, tmp_path / "both", tiny(epochs=0))
-    one = train("zero-shot", paired, tmp_path / "one", tiny(epochs=0))
+    both = train(paired, tmp_path / "both", tiny(strategy="multi-fidelity", references="fit", epochs=0))
+    one = train(paired, tmp_path / "one", tiny(strategy="zero-shot", references="fit", epochs=0))
     assert both.evaluation["test"]["energy"] == pytest.approx(one.evaluation["test"]["energy"], rel=1e-4)
-    assert both.evaluation["gga_test"]["energy"] < 0.5 * one.evaluation["gga_test"]["energy"]
-    assert both.evaluation["gga_test"]["forces"] == pytest.approx(one.evaluation["gga_test"]["forces"], rel=1e-4)
+    assert both.evaluation["source_test"]["energy"] < 0.5 * one.evaluation["source_test"]["energy"]
+    assert both.evaluation["source_test"]["forces"] == pytest.approx(one.evaluation["source_test"]["forces"], rel=1e-4)
 
 
 def test_what_was_forgotten_is_measured_against_the_start(paired, tiny, tmp_path):
-    still = train("finetune-frozen-refs", paired, tmp_path / "still", tiny(epochs=0)).evaluation
-    assert still["gga_test"] == still["gga_test_before"]
-    moved = train("finetune-frozen-refs", paired, tmp_path / "moved", tiny(epochs=3)).evaluation
-    assert moved["gga_test_before"] == still["gga_test_before"]
-    assert moved["gga_test"]["forces"] != moved["gga_test_before"]["forces"]
+    still = train(paired, tmp_path / "still", tiny(strategy="finetune", references="source", epochs=0)).evaluation
+    assert still["source_test"] == still["source_test_before"]
+    moved = train(paired, tmp_path / "moved", tiny(strategy="finetune", references="source", epochs=3)).evaluation
+    assert moved["source_test_before"] == still["source_test_before"]
+    assert moved["source_test"]["forces"] != moved["source_test_before"]["forces"]
 
 
 def test_references_of_their_own_rate_come_nearer_than_those_without(paired, tiny, tmp_path):
-    def energy(method):
-        return train(method, paired, tmp_path / method, tiny(lr=1e-3)).evaluation["train"]["energy"]
+    def energy(references):
+        run = train(paired, tmp_path / references, tiny(references=references, lr=1e-3))
+        return run.evaluation["train"]["energy"]
 
-    assert energy("finetune-trainable-refs-own-lr") < 0.8 * energy("finetune-trainable-refs")
+    assert energy("source:lr=0.3") < 0.8 * energy("source:trainable")
 
 
 def test_a_scratch_run_is_reached_in_so_many_steps(paired, tiny, tmp_path):
-    scratch = train("scratch", paired, tmp_path / "scratch", tiny(lr=1e-5))
-    aware = train("finetune-refit-refs-model-aware", paired, tmp_path / "aware", tiny(epochs=1))
+    scratch = train(paired, tmp_path / "scratch", tiny(strategy="scratch", references="fit", lr=1e-5))
+    aware = train(paired, tmp_path / "aware", tiny(strategy="finetune", references="model-aware", epochs=1))
     assert aware.steps_to_reach(scratch)["energy"] == 0
     assert scratch.steps_to_reach(aware)["energy"] is None
 
 
-@pytest.mark.parametrize("setting", [{"optimizer": "adamw", "weight_decay": 0.1}, {"max_rows": 100}, {"workers": 1}])
+@pytest.mark.parametrize("setting", [{"optimizer": "adamw", "weight_decay": 0.1}, {"max_cost": 100}, {"workers": 1}])
 def test_other_ways_of_carrying_out_come_to_an_end(setting, paired, tiny, finished, tmp_path):
-    run = train("finetune-refit-refs", paired, tmp_path / "run", tiny(**setting))
+    run = train(paired, tmp_path / "run", tiny(**setting))
     assert run.finished
     if "workers" in setting:
         assert results(run.directory) == results(finished.directory)
-    if "max_rows" in setting:
+    if "max_cost" in setting:
         assert run.log[-1]["loss"] == pytest.approx(finished.log[-1]["loss"], rel=1e-3)
 
 
@@ -445,38 +473,38 @@ def test_json_has_null_where_nothing_is_labelled():
 
 
 def test_all_frames_for_training_are_learned_from_and_fitted(relaxed, job):
-    pairs, frames = relaxed.frames("r2scan", "train"), relaxed.frames("r2scan-frames", "train")
+    pairs, frames = relaxed.frames("target", "train"), relaxed.frames("target-frames", "train")
     assert len(frames) > len(pairs)
-    whole = job("head-only", relaxed)
+    whole = job("head", relaxed)
     assert [sample.frame_id for sample in whole.samples()[0]] == [frame.frame_id for frame in frames]
-    assert whole.student.references.n_frames == len(frames)
+    assert whole.transfer.references.n_frames == len(frames)
     assert whole.record()["training"]["frames"] == len(frames)
-    few = job("head-only", relaxed, frames="pairs")
+    few = job("head", relaxed, frames="pairs")
     assert [sample.frame_id for sample in few.samples()[0]] == [frame.frame_id for frame in pairs]
-    assert few.student.references.n_frames == len(pairs)
+    assert few.transfer.references.n_frames == len(pairs)
 
 
 def test_subsets_of_frames_are_of_the_same_materials_as_those_of_pairs(relaxed, job):
-    part = job("head-only", relaxed, subset=0.7, reference_data="train")
-    materials = {pair.material_id for pair in part.pairs}
-    assert {frame.material_id for frame in part.frames} == materials
-    assert part.student.references.n_frames == len(relaxed.frames("r2scan-frames", "train"))
+    part = job("head", relaxed, subset=0.7, reference_data="train")
+    materials = {pair.material_id for pair in part.data.pairs}
+    assert {frame.material_id for frame in part.data.frames} == materials
+    assert part.transfer.references.n_frames == len(relaxed.frames("target-frames", "train"))
 
 
 def test_a_run_on_all_frames_ends(relaxed, tiny, tmp_path):
-    run = train("delta", relaxed, tmp_path / "run", tiny(epochs=1))
-    assert run.evaluation["train"]["n_frames"] == len(relaxed.frames("r2scan", "train"))
+    run = train(relaxed, tmp_path / "run", tiny(strategy="delta", references="fit", epochs=1))
+    assert run.evaluation["train"]["n_frames"] == len(relaxed.frames("target", "train"))
     for split in ("val", "test"):
-        every = [frame.frame_id for frame in relaxed.frames("r2scan-frames", split)]
-        assert len(every) > len(relaxed.frames("r2scan", split))
+        every = [frame.frame_id for frame in relaxed.frames("target-frames", split)]
+        assert len(every) > len(relaxed.frames("target", split))
         assert [record.frame_id for record in run.predictions(split).records] == every
 
 
 def test_data_without_pairs_are_refused(synthetic_source, tiny, tmp_path):
-    alone = [replace(f, pair_id="") for f in synthetic_source.frames if f.functional is Functional.R2SCAN]
+    alone = [replace(f, pair_id="") for f in synthetic_source.frames if f.functional is Functional("r2SCAN")]
     data = build(replace(synthetic_source, geometry=Geometry.UNPAIRED, frames=alone), tmp_path / "alone")
-    with pytest.raises(DataError, match="no GGA partners"):
-        train("head-only", data, tmp_path / "run", tiny())
+    with pytest.raises(DataError, match="no partners, so nothing can be compared"):
+        train(data, tmp_path / "run", tiny(strategy="head", references="fit"))
     assert not (tmp_path / "run").exists()
 
 

@@ -14,8 +14,7 @@
 | ``tables`` | CSV, and text for a terminal |
 | ``figures`` | SVG |
 | ``wording`` | sentences that depend on the numbers |
-| ``report`` | Markdown |
-| ``page`` | one HTML file |
+| ``report`` | all of it as blocks |
 | ``writing`` | all files of a directory |
 """
 

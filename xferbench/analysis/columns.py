@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from xferbench.records import Frame, Pair
+    from xferbench.records import Frame, FramePair
 
     Floats = NDArray[np.float64]
 
@@ -31,14 +31,14 @@ QUANTITIES = ("energy", *TERMS)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Columns:
-    """Pairs of a GGA frame with an r2SCAN frame; row i of everything is pair i.
+    """Pairs of a source frame with a target frame; row i of everything is pair i.
 
     Attributes:
-        functionals: Of the GGA frame, as in files.
+        functionals: Of the source frame, as in files.
         formulas: Reduced composition, elements in alphabetical order: ``Cl1Na1``.
-        numbers: Atomic numbers of each r2SCAN structure.
-        gga: (n,) eV/atom of the GGA frame; NaN where a frame has no energy.
-        r2scan: (n,) the same of the r2SCAN frame.
+        numbers: Atomic numbers of each target structure.
+        source: (n,) eV/atom of the source frame; NaN where a frame has no energy.
+        target: (n,) the same of the target frame.
         sums: ``forces``, ``stress``, ``magmoms`` -> (n, k) sums over the rows of a pair, see ``labels``; zero without labels.
         reasons: Each of ``QUANTITIES`` -> why each pair is not compared; empty where it is.
         corrected: (n,) whether a frame carries an empirical correction, which is not used here.
@@ -51,8 +51,8 @@ class Columns:
     functionals: Sequence[str]
     formulas: Sequence[str]
     numbers: Sequence[NDArray[np.int64]]
-    gga: Floats
-    r2scan: Floats
+    source: Floats
+    target: Floats
     sums: Mapping[str, Floats]
     reasons: Mapping[str, Sequence[str]]
     corrected: NDArray[np.bool_]
@@ -63,8 +63,8 @@ class Columns:
 
     @property
     def gap(self) -> Floats:
-        """(n,) r2SCAN minus GGA, eV/atom."""
-        return self.r2scan - self.gga
+        """(n,) target minus source, eV/atom."""
+        return self.target - self.source
 
     def has(self, quantity: str) -> NDArray[np.bool_]:
         """(n,) whether both frames have the label and may be compared."""
@@ -83,8 +83,8 @@ class Columns:
             functionals=list(compress(self.functionals, rows)),
             formulas=list(compress(self.formulas, rows)),
             numbers=list(compress(self.numbers, rows)),
-            gga=self.gga[rows],
-            r2scan=self.r2scan[rows],
+            source=self.source[rows],
+            target=self.target[rows],
             sums={name: values[rows] for name, values in self.sums.items()},
             reasons={name: list(compress(values, rows)) for name, values in self.reasons.items()},
             corrected=self.corrected[rows],
@@ -92,7 +92,7 @@ class Columns:
         )
 
 
-def collect(pairs: Iterable[Pair], splits: Mapping[str, str]) -> Columns:
+def collect(pairs: Iterable[FramePair], splits: Mapping[str, str]) -> Columns:
     """Reduce pairs to columns.
 
     Args:
@@ -108,10 +108,10 @@ def collect(pairs: Iterable[Pair], splits: Mapping[str, str]) -> Columns:
     reasons: dict[str, list[str]] = {name: [] for name in QUANTITIES}
     for pair in pairs:
         names.append(_names(pair, splits))
-        numbers.append(pair.r2scan.numbers)
-        energies.append([_per_atom(pair.gga), _per_atom(pair.r2scan)])
-        corrected.append(pair.gga.correction is not None or pair.r2scan.correction is not None)
-        inside.append(any(frame.provenance.get("corrected") is True for frame in (pair.gga, pair.r2scan)))
+        numbers.append(pair.target.numbers)
+        energies.append([_per_atom(pair.source), _per_atom(pair.target)])
+        corrected.append(pair.source.correction is not None or pair.target.correction is not None)
+        inside.append(any(frame.provenance.get("corrected") is True for frame in (pair.source, pair.target)))
         for name in QUANTITIES:
             reasons[name].append(_reason(pair, name))
         for name, terms in TERMS.items():
@@ -126,8 +126,8 @@ def collect(pairs: Iterable[Pair], splits: Mapping[str, str]) -> Columns:
         functionals=functionals,
         formulas=formulas,
         numbers=numbers,
-        gga=np.array(energies)[:, 0],
-        r2scan=np.array(energies)[:, 1],
+        source=np.array(energies)[:, 0],
+        target=np.array(energies)[:, 1],
         sums={name: np.array(rows) for name, rows in sums.items()},
         reasons=reasons,
         corrected=np.array(corrected),
@@ -149,27 +149,27 @@ def reduced_formula(numbers: NDArray[np.int64]) -> str:
     return "".join(f"{symbol}{n}" for symbol, n in parts)
 
 
-def _names(pair: Pair, splits: Mapping[str, str]) -> tuple[str, str, str, str, str]:
-    formula = reduced_formula(pair.r2scan.numbers)
-    return pair.pair_id, pair.material_id, splits[pair.material_id], pair.gga.functional.value, formula
+def _names(pair: FramePair, splits: Mapping[str, str]) -> tuple[str, str, str, str, str]:
+    formula = reduced_formula(pair.target.numbers)
+    return pair.pair_id, pair.material_id, splits[pair.material_id], pair.source.functional, formula
 
 
 def _per_atom(frame: Frame) -> float:
     return np.nan if frame.energy is None else frame.energy / frame.n_atoms
 
 
-def _reason(pair: Pair, quantity: str) -> str:
+def _reason(pair: FramePair, quantity: str) -> str:
     """Why a quantity of a pair is not compared; empty if it is."""
     if quantity != "energy" and pair.geometry is not Geometry.SAME_GEOMETRY:
         return "there are no structures" if pair.geometry is Geometry.ENERGIES_ONLY else "the two geometries differ"
-    lacking = [frame.functional.value for frame in (pair.gga, pair.r2scan) if getattr(frame, quantity) is None]
+    lacking = [frame.functional for frame in (pair.source, pair.target) if getattr(frame, quantity) is None]
     return f"no label from {' and '.join(lacking)}" if lacking else ""
 
 
-def _sums(pair: Pair, quantity: str) -> Floats:
-    gga, r2scan = getattr(pair.gga, quantity), getattr(pair.r2scan, quantity)
-    if gga.shape != r2scan.shape:
+def _sums(pair: FramePair, quantity: str) -> Floats:
+    source, target = getattr(pair.source, quantity), getattr(pair.target, quantity)
+    if source.shape != target.shape:
         raise DataError(
-            f"{quantity} of pair {pair.pair_id} have shapes {gga.shape} and {r2scan.shape}; prepare the data set again"
+            f"{quantity} of pair {pair.pair_id} have shapes {source.shape} and {target.shape}; prepare the data set again"
         )
-    return TERMS[quantity](gga, r2scan)
+    return TERMS[quantity](source, target)

@@ -14,8 +14,7 @@ import numpy as np
 
 from xferbench.analysis.estimating import AGREEMENT, Estimate, agreement_sums, resampling
 from xferbench.analysis.labels import Statistic, ratio
-from xferbench.metrics import sum_by
-from xferbench.statistics import clusters
+from xferbench.measure import clusters, sum_by
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,12 +41,12 @@ WITHIN = tuple(item for item in AGREEMENT if item.name in {"pearson", "slope", "
 def within_composition(columns: Columns, *, n_resamples: int, seed: int, confidence: float) -> list[Estimate]:
     """Correlation, slope, remaining gap and order agreement of structures that share a composition."""
     plan = resampling(columns.formulas, n_resamples=n_resamples, seed=seed, confidence=confidence)
-    gga, r2scan, used = deviations(columns)
-    found = plan.estimates(agreement_sums(gga, r2scan), used, WITHIN)
-    found.insert(1, plan.spearman(gga, r2scan, used))
+    source, target, used = deviations(columns)
+    found = plan.estimates(agreement_sums(source, target), used, WITHIN)
+    found.insert(1, plan.spearman(source, target, used))
     names = list(compress(columns.formulas, used))
     order = np.zeros((len(columns), 2))
-    order[used] = order_sums(columns.gga[used], columns.r2scan[used], names)
+    order[used] = order_sums(columns.source[used], columns.target[used], names)
     return [*found, *plan.estimates(order, used, [ORDER])]
 
 
@@ -55,31 +54,31 @@ def deviations(columns: Columns) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     """Energies per atom minus the mean of their composition.
 
     Returns:
-        GGA and r2SCAN (n,) eV/atom, and (n,) whether a pair has both energies and a companion; NaN elsewhere.
+        source and target (n,) eV/atom, and (n,) whether a pair has both energies and a companion; NaN elsewhere.
     """
     used = columns.has("energy")
     distinct, group = clusters(columns.formulas)
     counts = np.bincount(group[used], minlength=len(distinct))
     used &= counts[group] > 1
-    both = np.stack([columns.gga, columns.r2scan], axis=-1)
+    both = np.stack([columns.source, columns.target], axis=-1)
     sums = sum_by(both[used], group[used], len(distinct))
     rest = both - (sums / np.maximum(counts, 1)[:, None])[group]
     rest[~used] = np.nan
     return rest[:, 0], rest[:, 1], used
 
 
-def order_sums(gga: Floats, r2scan: Floats, formulas: list[str]) -> Floats:
+def order_sums(source: Floats, target: Floats, formulas: list[str]) -> Floats:
     """For each structure: companions that both functionals put on the same side of it, and companions they can order.
 
     Returns:
         (n, 2).
     """
-    out = np.zeros((len(gga), 2))
+    out = np.zeros((len(source), 2))
     _, group = clusters(formulas)
     order = np.argsort(group, kind="stable")
     for rows in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
         for i in rows:
-            a, b = gga[rows] - gga[i], r2scan[rows] - r2scan[i]
+            a, b = source[rows] - source[i], target[rows] - target[i]
             ordered = np.minimum(np.abs(a), np.abs(b)) >= RESOLUTION
             out[i] = ((a * b)[ordered] > 0).sum(), ordered.sum()
     return out

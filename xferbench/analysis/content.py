@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from xferbench.analysis.elements import ElementRow
     from xferbench.analysis.estimating import Estimate
     from xferbench.analysis.referencing import Referenced
+    from xferbench.functionals import Functional
 
 SCHEMA = 1
 """Version of ``analysis.json``."""
@@ -26,7 +27,7 @@ class Settings:
 
     Attributes:
         split: One split; all pairs if not given. Out-of-sample numbers always fit on train and compare test.
-        functional: ``PBE`` or ``PBE+U``, which are never pooled; the one most pairs have if not given.
+        functional: Of the source side, whose functionals are never pooled; the one most pairs have if not given.
         n_resamples: Of the bootstrap.
         seed: Of the bootstrap, the trees and the permutations.
         confidence: Nominal coverage of the intervals.
@@ -60,7 +61,7 @@ class Counts:
         materials: They belong to.
         compositions: Distinct reduced ones.
         splits: Split -> pairs, of those analysed.
-        other_functional: Pairs left out because their GGA is the other one: name -> count.
+        other_functional: Pairs left out because their source functional is another: name -> count.
         missing: Quantity -> reason -> pairs that are not compared.
         corrected: Pairs with an empirical correction upstream, which is not part of the energies here.
         corrected_inside: Pairs whose energies hold a correction that the source does not state apart.
@@ -101,7 +102,9 @@ class Analysis:
     """Everything.
 
     Attributes:
-        gga: The GGA functional, as in files.
+        dataset: What was analysed.
+        source: The source functional of all pairs.
+        target: The target side, as pages write it.
         spread: Quantile of the raw gap -> eV/atom; empty without energies.
         tables: By key.
         columns: The pairs themselves, for the table of pairs and the figures.
@@ -109,9 +112,10 @@ class Analysis:
         out_of_sample: Energies of test pairs after references fitted to train pairs.
     """
 
-    source: Source
+    dataset: Source
     settings: Settings
-    gga: str
+    source: Functional
+    target: str
     counts: Counts
     spread: Mapping[str, float]
     tables: Mapping[str, Table]
@@ -135,9 +139,10 @@ class Analysis:
         """Plain JSON values, without the pairs."""
         values = {
             "schema": SCHEMA,
-            "dataset": dataclasses.asdict(self.source),
+            "dataset": dataclasses.asdict(self.dataset),
             "settings": dataclasses.asdict(self.settings),
-            "gga": self.gga,
+            "source": self.source,
+            "target": self.target,
             "counts": dataclasses.asdict(self.counts),
             "gap_quantiles": dict(self.spread),
             "statistics": {key: dataclasses.asdict(table) for key, table in self.tables.items()},

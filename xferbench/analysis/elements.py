@@ -39,9 +39,9 @@ class ElementRow:
     Attributes:
         n_pairs: Pairs that contain it, of those with both energies.
         n_materials: Materials they belong to.
-        gga: Reference in the GGA, eV/atom; ``None`` if the data do not determine it by itself.
-        r2scan: The same in r2SCAN.
-        shift: r2SCAN minus GGA.
+        source: Reference in the source functional, eV/atom; ``None`` if the data do not determine it by itself.
+        target: The same in the target.
+        shift: target minus source.
         determined: Share of the resamples in which the element's shift is determined.
         tree: The paper's measure of importance; ``None`` with too few materials.
         permutation: The control.
@@ -50,8 +50,8 @@ class ElementRow:
     symbol: str
     n_pairs: int
     n_materials: int
-    gga: float | None
-    r2scan: float | None
+    source: float | None
+    target: float | None
     shift: Estimate
     determined: float
     tree: Estimate | None
@@ -73,25 +73,25 @@ def element_rows(
         return ()
     from ase.data import atomic_numbers
 
-    gga, r2scan = fitted.fits
-    elements = [atomic_numbers[symbol] for symbol in gga.energies]
+    source, target = fitted.fits
+    elements = [atomic_numbers[symbol] for symbol in source.energies]
     drawn = drawn_shifts(columns, elements, resampling)
     used = columns.has("energy")
     present = references.composition_matrix(list(compress(columns.numbers, used)), elements) > 0
     rows = []
-    for i, symbol in enumerate(gga.energies):
+    for i, symbol in enumerate(source.energies):
         holds = np.zeros(len(columns), dtype=bool)
         holds[used] = present[:, i]
-        open_ = symbol in gga.undetermined
-        shift = np.float64(np.nan) if open_ else np.float64(r2scan.energies[symbol] - gga.energies[symbol])
+        open_ = symbol in source.undetermined
+        shift = np.float64(np.nan) if open_ else np.float64(target.energies[symbol] - source.energies[symbol])
         estimate, determined = _with_interval(resampling, shift, drawn[:, i], holds)
         rows.append(
             ElementRow(
                 symbol=symbol,
                 n_pairs=estimate.n_pairs,
                 n_materials=estimate.n_clusters,
-                gga=None if open_ else gga.energies[symbol],
-                r2scan=None if open_ else r2scan.energies[symbol],
+                source=None if open_ else source.energies[symbol],
+                target=None if open_ else target.energies[symbol],
                 shift=replace(estimate, reason="only combinations with other elements are determined")
                 if open_
                 else estimate,

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xferbench.analysis.labels import Statistic, ratio
-from xferbench.metrics import sum_by
-from xferbench.statistics import ClusterBootstrap, clusters
+from xferbench.measure import ClusterBootstrap, clusters, sum_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

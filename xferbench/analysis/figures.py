@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xferbench.drawing.figures import POSITIONS, Scale, parity, rows_shown, scale_for, shade
-from xferbench.drawing.markup import Markup, element
-from xferbench.drawing.rounding import fixed
+from xferbench.report.figures import POSITIONS, Scale, parity, rows_shown, scale_for, shade
+from xferbench.report.markup import Markup, element
+from xferbench.report.rounding import fixed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,42 +54,43 @@ class Stripe:
 
 def figures(analysis: Analysis) -> dict[str, Markup]:
     """File name without ending -> figure; those without anything to show are left out."""
+    names = analysis.source.prose, analysis.target
     drawn = {
-        "parity-raw": energies(analysis.columns.gga, analysis.columns.r2scan, "Raw", analysis.gga),
+        "parity-raw": energies(analysis.columns.source, analysis.columns.target, "Raw", names),
         "parity-in-sample": energies(
-            analysis.in_sample.gga, analysis.in_sample.r2scan, "Referenced, in sample", analysis.gga
+            analysis.in_sample.source, analysis.in_sample.target, "Referenced, in sample", names
         ),
         "parity-out-of-sample": energies(
-            analysis.out_of_sample.gga, analysis.out_of_sample.r2scan, "Referenced, test", analysis.gga
+            analysis.out_of_sample.source, analysis.out_of_sample.target, "Referenced, test", names
         ),
         "occurrences": occurrences(analysis.elements),
-        "elements": shifts(analysis.elements, analysis.gga),
+        "elements": shifts(analysis.elements, names),
         "importance": shares(analysis.elements),
     }
     return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
-def energies(gga: Floats, r2scan: Floats, title: str, functional: str) -> Markup | None:
+def energies(source: Floats, target: Floats, title: str, names: tuple[str, str]) -> Markup | None:
     """Energies per atom of both functionals on one scale, with the diagonal; nothing without energies.
 
     Args:
-        gga: (n,) eV/atom; NaN is left out.
-        r2scan: (n,) the same.
+        source: (n,) eV/atom; NaN is left out.
+        target: (n,) the same.
         title: Which energies.
-        functional: Name of the GGA.
+        names: Of the source and of the target functional, for the axes.
     """
-    known = np.flatnonzero(np.isfinite(gga) & np.isfinite(r2scan))
+    known = np.flatnonzero(np.isfinite(source) & np.isfinite(target))
     if not known.size:
         return None
     chosen = known[thinned(known.size)]
-    both = np.concatenate([gga[known], r2scan[known]])
+    both = np.concatenate([source[known], target[known]])
     margin = 0.05 * float(np.ptp(both)) or 1.0
     scale = Scale(low=float(both.min()) - margin, high=float(both.max()) + margin, log=False)
     shown = (
         f"{title}, {chosen.size} of {known.size} pairs" if chosen.size < known.size else f"{title}, {known.size} pairs"
     )
-    points = list(zip(gga[chosen].tolist(), r2scan[chosen].tolist(), strict=True))
-    return parity(points, scale, title=shown, unit="eV/atom", across=functional, up="r²SCAN, eV/atom")
+    points = list(zip(source[chosen].tolist(), target[chosen].tolist(), strict=True))
+    return parity(points, scale, title=shown, unit="eV/atom", across=names[0], up=f"{names[1]}, eV/atom")
 
 
 def thinned(n: int) -> NDArray[np.int64]:
@@ -108,22 +109,22 @@ def occurrences(rows: Sequence[ElementRow]) -> Markup | None:
     return split_table(cells, {row.symbol: row.n_materials for row in rows}, "Pairs that hold each element")
 
 
-def shifts(rows: Sequence[ElementRow], functional: str) -> Markup | None:
-    """Each cell: reference in the GGA, reference in r2SCAN, difference; eV/atom. Nothing without elements."""
-    references = [abs(value) for row in rows for value in (row.gga, row.r2scan) if value is not None]
+def shifts(rows: Sequence[ElementRow], names: tuple[str, str]) -> Markup | None:
+    """Each cell: reference in the source, reference in the target, difference; eV/atom. Nothing without elements."""
+    references = [abs(value) for row in rows for value in (row.source, row.target) if value is not None]
     gaps = [abs(row.shift.value) for row in rows if row.shift.value is not None]
     if not references:
         return None
     top, gap_top = _from_zero(references), _from_zero(gaps)
     cells = {
         row.symbol: (
-            _stripe(row.gga, top, 2),
-            _stripe(row.r2scan, top, 2),
+            _stripe(row.source, top, 2),
+            _stripe(row.target, top, 2),
             _stripe(row.shift.value, gap_top, 2),
         )
         for row in rows
     }
-    title = f"Elemental references of {functional} and r²SCAN and their difference, eV/atom"
+    title = f"Elemental references of {' and '.join(names)} and their difference, eV/atom"
     return split_table(cells, {row.symbol: row.n_materials for row in rows}, title)
 
 

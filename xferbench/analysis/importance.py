@@ -22,8 +22,7 @@ import numpy as np
 from xferbench import references
 from xferbench.analysis.estimating import DECIMALS, Estimate, Resampling, resampling
 from xferbench.analysis.labels import Statistic, ratio
-from xferbench.metrics import sum_by
-from xferbench.statistics import clusters
+from xferbench.measure import clusters, sum_by
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

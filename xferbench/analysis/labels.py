@@ -1,7 +1,7 @@
 """How forces, stresses and magnetic moments of two functionals on one geometry compare: sums per pair, statistics of sums.
 
-As in ``xferbench.metrics``, a pair is reduced to a row of sums, rows add up over any set of pairs, and a statistic is one
-formula on the total. g stands for the GGA label, r for the r2SCAN label; differences are r2SCAN minus GGA.
+As in ``xferbench.measure``, a pair is reduced to a row of sums, rows add up over any set of pairs, and a statistic is one
+formula on the total. g stands for the source label, r for the target label; differences are target minus source.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ class Statistic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """The sums of one quantity: (GGA label, r2SCAN label) of one pair -> (width,)."""
+    """The sums of one quantity: (source label, target label) of one pair -> (width,)."""
 
     width: int
     compute: Callable[[Floats, Floats], Floats]
     statistics: tuple[Statistic, ...]
 
-    def __call__(self, gga: Floats, r2scan: Floats) -> Floats:
+    def __call__(self, source: Floats, target: Floats) -> Floats:
         """The sums of one pair."""
-        return self.compute(gga, r2scan)
+        return self.compute(source, target)
 
 
 def ratio(top: Floats, bottom: Floats) -> Floats:
@@ -64,36 +64,36 @@ def ratio(top: Floats, bottom: Floats) -> Floats:
     return np.where(np.isinf(found), np.nan, found)
 
 
-def vector_sums(gga: Floats, r2scan: Floats) -> Floats:
+def vector_sums(source: Floats, target: Floats) -> Floats:
     """Number of components, Σ|r-g|, Σ(r-g)², Σgr, Σg², Σr²."""
-    g, r = gga.ravel(), r2scan.ravel()
+    g, r = source.ravel(), target.ravel()
     d = r - g
     return np.array([d.size, np.abs(d).sum(), d @ d, g @ r, g @ g, r @ r], dtype=np.float64)
 
 
-def force_sums(gga: Floats, r2scan: Floats) -> Floats:
+def force_sums(source: Floats, target: Floats) -> Floats:
     """``vector_sums``; atoms with both forces above ``FORCE_FLOOR``; Σ of the cosines between them; all atoms."""
-    norms = [np.sqrt(np.einsum("ij,ij->i", side, side)) for side in (gga, r2scan)]
+    norms = [np.sqrt(np.einsum("ij,ij->i", side, side)) for side in (source, target)]
     directed = np.minimum(*norms) >= FORCE_FLOOR
-    cosines = np.einsum("ij,ij->i", gga, r2scan)[directed] / (norms[0] * norms[1])[directed]
-    return np.append(vector_sums(gga, r2scan), [directed.sum(), cosines.sum(), len(gga)])
+    cosines = np.einsum("ij,ij->i", source, target)[directed] / (norms[0] * norms[1])[directed]
+    return np.append(vector_sums(source, target), [directed.sum(), cosines.sum(), len(source)])
 
 
-def stress_sums(gga: Floats, r2scan: Floats) -> Floats:
+def stress_sums(source: Floats, target: Floats) -> Floats:
     """``vector_sums``; number of cells; Σ of a third of the trace of r-g."""
-    return np.append(vector_sums(gga, r2scan), [1.0, np.trace(r2scan - gga) / 3])
+    return np.append(vector_sums(source, target), [1.0, np.trace(target - source) / 3])
 
 
-def moment_sums(gga: Floats, r2scan: Floats) -> Floats:
+def moment_sums(source: Floats, target: Floats) -> Floats:
     """``vector_sums`` of absolute moments; Σ|g|; Σ|r|; atoms with both above ``MOMENT_FLOOR``; of these, flipped ones.
 
     Reversing all moments of a cell changes nothing physical, so flips are counted against the better of the two signs.
     """
-    magnetic = np.minimum(np.abs(gga), np.abs(r2scan)) > MOMENT_FLOOR
-    flipped = int(((gga * r2scan)[magnetic] < 0).sum())
+    magnetic = np.minimum(np.abs(source), np.abs(target)) > MOMENT_FLOOR
+    flipped = int(((source * target)[magnetic] < 0).sum())
     n = int(magnetic.sum())
-    own = [np.abs(gga).sum(), np.abs(r2scan).sum(), n, min(flipped, n - flipped)]
-    return np.append(vector_sums(np.abs(gga), np.abs(r2scan)), own)
+    own = [np.abs(source).sum(), np.abs(target).sum(), n, min(flipped, n - flipped)]
+    return np.append(vector_sums(np.abs(source), np.abs(target)), own)
 
 
 def _mae(sums: Floats) -> Floats:
@@ -176,9 +176,11 @@ TERMS: dict[str, Terms] = {
         compute=moment_sums,
         statistics=(
             *_errors("µB", "|r| - |g|"),
-            Statistic(name="mean_gga", title="Mean |m| in GGA", unit="µB", formula="mean |g|", combine=_quotient(6, 0)),
             Statistic(
-                name="mean_r2scan", title="Mean |m| in r²SCAN", unit="µB", formula="mean |r|", combine=_quotient(7, 0)
+                name="mean_source", title="Mean |m|, source", unit="µB", formula="mean |g|", combine=_quotient(6, 0)
+            ),
+            Statistic(
+                name="mean_target", title="Mean |m|, target", unit="µB", formula="mean |r|", combine=_quotient(7, 0)
             ),
             Statistic(
                 name="sign_flips",

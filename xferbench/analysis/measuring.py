@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import compress
 from typing import TYPE_CHECKING, TypedDict
 
@@ -17,7 +18,8 @@ from xferbench.analysis.importance import importance
 from xferbench.analysis.labels import TERMS
 from xferbench.analysis.referencing import referenced
 from xferbench.errors import DataError, UsageError
-from xferbench.records import GGA, SPLITS
+from xferbench.functionals import Functional
+from xferbench.records import SPLITS
 from xferbench.registry import check_name
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ class _Bootstrap(TypedDict):
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 TITLES = {
     "energy/raw": ("Raw", "Total energies per atom as the calculations print them."),
-    "energy/shift": ("Shift of a structure", "Raw energies, r²SCAN minus GGA; pairs.csv has every one."),
+    "energy/shift": ("Shift of a structure", "Raw energies, target minus source; pairs.csv has every one."),
     "energy/in-sample": (
         "Referenced, in sample",
         "Each functional's own elemental references removed, fitted to the very pairs compared here.",
@@ -71,13 +73,13 @@ def analyze(data: Dataset, settings: Settings | None = None) -> Analysis:
 
     Args:
         data: Opened.
-        settings: All pairs of the more frequent GGA functional if not given.
+        settings: All pairs of the more frequent source functional if not given.
 
     Raises:
         DataError: Nothing is left to compare.
         UsageError: The settings make no sense, or name something unknown.
     """
-    settings = _checked(settings or Settings())
+    settings = _checked(settings or Settings(), data.functionals.source)
     everything, other = _one_functional(collect(data.iter_pairs(), data.splits), settings)
     split = np.array(everything.splits)
     outside = referenced(everything, split == "train", split == "test")
@@ -86,11 +88,12 @@ def analyze(data: Dataset, settings: Settings | None = None) -> Analysis:
     everyone = np.ones(len(columns), dtype=bool)
     inside = referenced(columns, everyone, everyone)
     plan = _plan(columns.material_ids, settings)
-    share = importance(columns, inside.r2scan - inside.gga, **_bootstrap(settings))
+    share = importance(columns, inside.target - inside.source, **_bootstrap(settings))
     return Analysis(
-        source=_source(data),
+        dataset=_source(data),
         settings=settings,
-        gga=columns.functionals[0],
+        source=Functional(columns.functionals[0]),
+        target=data.functionals.prose("target"),
         counts=_counts(columns, other, inside, outside),
         spread=_spread(columns),
         tables={table.key: table for table in _tables(columns, inside, (everything, outside), share, settings)},
@@ -101,20 +104,20 @@ def analyze(data: Dataset, settings: Settings | None = None) -> Analysis:
     )
 
 
-def _checked(settings: Settings) -> Settings:
+def _checked(settings: Settings, known: tuple[Functional, ...]) -> Settings:
     if settings.n_resamples < 1 or not 0 < settings.confidence < 1:
         raise UsageError(
             f"{settings.n_resamples} resamples at confidence {settings.confidence}: need at least 1, and between 0 and 1"
         )
     if settings.split is not None:
         check_name("split", settings.split, SPLITS)
-    if settings.functional is not None:
-        check_name("GGA functional", settings.functional, [item.value for item in GGA])
-    return settings
+    if settings.functional is None:
+        return settings
+    return replace(settings, functional=check_name("source functional", Functional(settings.functional), known))
 
 
 def _one_functional(columns: Columns, settings: Settings) -> tuple[Columns, dict[str, int]]:
-    """Pairs of one GGA functional, and how many of the chosen split have another: their energies have other zeros."""
+    """Pairs of one source functional, and how many of the chosen split have another: their energies have other zeros."""
     splits = {settings.split or split for split in columns.splits}
     found = Counter(name for name, split in zip(columns.functionals, columns.splits, strict=True) if split in splits)
     if not found:
@@ -139,11 +142,11 @@ def _table(key: str, estimates: Sequence[Estimate], cluster: str = "material") -
     return Table(key=key, title=title, remark=remark, cluster=cluster, estimates=tuple(estimates))
 
 
-def _agreement(key: str, gga: Floats, r2scan: Floats, used: NDArray[np.bool_], plan: Resampling) -> Table:
+def _agreement(key: str, source: Floats, target: Floats, used: NDArray[np.bool_], plan: Resampling) -> Table:
     if not used.any():
         return _table(key, [])
-    found = plan.estimates(agreement_sums(gga, r2scan), used, AGREEMENT)
-    found.insert(1, plan.spearman(gga, r2scan, used))
+    found = plan.estimates(agreement_sums(source, target), used, AGREEMENT)
+    found.insert(1, plan.spearman(source, target, used))
     return _table(key, found)
 
 
@@ -159,9 +162,9 @@ def _tables(
     plan = _plan(columns.material_ids, settings)
     within = within_composition(columns, **_bootstrap(settings))
     return [
-        _agreement("energy/raw", columns.gga, columns.r2scan, columns.has("energy"), plan),
+        _agreement("energy/raw", columns.source, columns.target, columns.has("energy"), plan),
         _shift(columns, plan),
-        _agreement("energy/in-sample", inside.gga, inside.r2scan, inside.used, plan),
+        _agreement("energy/in-sample", inside.source, inside.target, inside.used, plan),
         _outside_table(*outside, settings),
         _table("composition", within, "composition"),
         *[
@@ -178,7 +181,7 @@ def _outside_table(columns: Columns, rest: Referenced, settings: Settings) -> Ta
         return _table("energy/out-of-sample", [])
     rows = rest.used
     plan = _plan(list(compress(columns.material_ids, rows)), settings)
-    return _agreement("energy/out-of-sample", rest.gga[rows], rest.r2scan[rows], rest.used[rows], plan)
+    return _agreement("energy/out-of-sample", rest.source[rows], rest.target[rows], rest.used[rows], plan)
 
 
 def _source(data: Dataset) -> Source:

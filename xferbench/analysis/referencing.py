@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xferbench import references
-from xferbench.metrics import sum_by
+from xferbench.measure import sum_by
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,15 +39,15 @@ class Referenced:
     """Energies per atom with each functional's own references removed.
 
     Attributes:
-        gga: (n,) eV/atom; NaN for pairs that are not compared.
-        r2scan: (n,) the same.
-        fits: Of the GGA, and of r2SCAN; ``None`` without pairs to fit.
+        source: (n,) eV/atom; NaN for pairs that are not compared.
+        target: (n,) the same.
+        fits: Of the source, and of the target; ``None`` without pairs to fit.
         n_fitted: Pairs that the references were fitted to.
         n_open: Pairs of the compared split whose composition the fitted ones do not determine; they are left out.
     """
 
-    gga: Floats
-    r2scan: Floats
+    source: Floats
+    target: Floats
     fits: tuple[ElementalReferences, ElementalReferences] | None
     n_fitted: int
     n_open: int
@@ -55,11 +55,11 @@ class Referenced:
     @property
     def used(self) -> Rows:
         """(n,) pairs that are compared."""
-        return np.isfinite(self.gga) & np.isfinite(self.r2scan)
+        return np.isfinite(self.source) & np.isfinite(self.target)
 
     def take(self, rows: Rows) -> Referenced:
         """The energies of a mask, shape (n,); what was fitted stays."""
-        return replace(self, gga=self.gga[rows], r2scan=self.r2scan[rows])
+        return replace(self, source=self.source[rows], target=self.target[rows])
 
 
 def referenced(columns: Columns, fitted: Rows, compared: Rows) -> Referenced:
@@ -73,18 +73,18 @@ def referenced(columns: Columns, fitted: Rows, compared: Rows) -> Referenced:
     fitted, compared = fitted & columns.has("energy"), compared & columns.has("energy")
     nothing = np.full(len(columns), np.nan)
     if not fitted.any():
-        return Referenced(gga=nothing, r2scan=nothing, fits=None, n_fitted=0, n_open=int(compared.sum()))
+        return Referenced(source=nothing, target=nothing, fits=None, n_fitted=0, n_open=int(compared.sum()))
     numbers = _numbers(columns, fitted)
-    fits = references.fit(numbers, columns.gga[fitted]), references.fit(numbers, columns.r2scan[fitted])
+    fits = references.fit(numbers, columns.source[fitted]), references.fit(numbers, columns.target[fitted])
     inside = compared.copy()
     inside[compared] = references.estimable(fits[0], _numbers(columns, compared))
     rest = []
-    for fit, energies in zip(fits, (columns.gga, columns.r2scan), strict=True):
+    for fit, energies in zip(fits, (columns.source, columns.target), strict=True):
         rest.append(nothing.copy())
         if inside.any():
             rest[-1][inside] = references.subtract(fit, _numbers(columns, inside), energies[inside])
     n_open = int(compared.sum() - inside.sum())
-    return Referenced(gga=rest[0], r2scan=rest[1], fits=fits, n_fitted=int(fitted.sum()), n_open=n_open)
+    return Referenced(source=rest[0], target=rest[1], fits=fits, n_fitted=int(fitted.sum()), n_open=n_open)
 
 
 def drawn_shifts(columns: Columns, elements: list[int], resampling: Resampling) -> Floats:

@@ -12,7 +12,7 @@ import numpy as np
 from xferbench.analysis.content import settled
 from xferbench.analysis.estimating import DECIMALS
 from xferbench.analysis.labels import TERMS, ratio
-from xferbench.drawing.rounding import show, shown_unit
+from xferbench.report.rounding import show, shown_unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -37,7 +37,7 @@ def statistics_csv(analysis: Analysis) -> str:
 
 def elements_csv(analysis: Analysis) -> str:
     """One line per element; energies in eV/atom."""
-    header = ["element", "n_pairs", "n_materials", "reference_gga", "reference_r2scan"]
+    header = ["element", "n_pairs", "n_materials", "reference_source", "reference_target"]
     header += [f"{name}{end}" for name in ("shift", "tree", "permutation") for end in ("", "_ci_low", "_ci_high")]
     header += ["shift_determined_in_resamples"]
     return _csv(header, [settled(_element(row)) for row in analysis.elements])
@@ -51,11 +51,11 @@ def pairs_csv(analysis: Analysis) -> str:
         for name in TERMS
     }
     numbers = {
-        "energy_gga": columns.gga,
-        "energy_r2scan": columns.r2scan,
+        "energy_source": columns.source,
+        "energy_target": columns.target,
         "gap": columns.gap,
-        "gap_in_sample": analysis.in_sample.r2scan - analysis.in_sample.gga,
-        "gap_out_of_sample": analysis.out_of_sample.r2scan - analysis.out_of_sample.gga,
+        "gap_in_sample": analysis.in_sample.target - analysis.in_sample.source,
+        "gap_out_of_sample": analysis.out_of_sample.target - analysis.out_of_sample.source,
         "force_mae": maes["forces"],
         "stress_mae": maes["stress"],
         "magmom_mae": maes["magmoms"],
@@ -73,7 +73,7 @@ def pairs_csv(analysis: Analysis) -> str:
 def terminal_table(analysis: Analysis) -> str:
     """Every statistic with its interval, in aligned columns."""
     lines = [
-        f"{analysis.source.name} {analysis.source.version}: {analysis.gga} and r2SCAN, {analysis.counts.pairs} pairs"
+        f"{analysis.dataset.name} {analysis.dataset.version}: {analysis.source.prose} and {analysis.target}, {analysis.counts.pairs} pairs"
     ]
     for table in analysis.tables.values():
         lines.append(f"\n{table.title}")
@@ -96,8 +96,8 @@ def _element(row: ElementRow) -> list[object]:
         row.symbol,
         row.n_pairs,
         row.n_materials,
-        row.gga,
-        row.r2scan,
+        row.source,
+        row.target,
         *_numbers(row.shift),
         *_numbers(row.tree),
         *_numbers(row.permutation),

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 from xferbench.analysis.importance import TOO_FEW
 from xferbench.analysis.tables import written
-from xferbench.drawing.rounding import fixed
+from xferbench.report.rounding import fixed
 
 if TYPE_CHECKING:
     from xferbench.analysis.content import Analysis, Table
     from xferbench.analysis.estimating import Estimate
 
-R2SCAN = "r²SCAN"
 GEOMETRY = {
     "same_geometry": "both on the same geometry",
     "same_material": "each on its own geometry of the same material",
@@ -23,7 +22,7 @@ GEOMETRY = {
 NAMES = {"energy": "energies", "forces": "forces", "stress": "stress", "magmoms": "magnetic moments"}
 
 HOW_TO_READ = {
-    "Gap": "r²SCAN minus GGA of one pair; g is the GGA label, r the r²SCAN label.",
+    "Gap": "target minus source of one pair; g is the source label, r the target label.",
     "Raw": "Energies as the calculations print them. Their zero is a convention that differs by functional and element.",
     "In sample": "References of both functionals fitted by least squares to the pairs that are then compared. With few "
     "pairs per element this flatters.",
@@ -44,15 +43,15 @@ HOW_TO_READ = {
 
 def heading(analysis: Analysis) -> str:
     """The title of page and report."""
-    return f"{analysis.source.name}: {analysis.gga} against {R2SCAN}"
+    return f"{analysis.dataset.name}: {analysis.source} against {analysis.target}"
 
 
 def lede(analysis: Analysis) -> str:
     """What was compared, in a sentence."""
     counts = analysis.counts
     return (
-        f"{counted(counts.pairs, 'pair')} of {counted(counts.materials, 'material')} calculated in {analysis.gga} and in "
-        f"{R2SCAN}, {GEOMETRY[analysis.source.geometry]}{_which(analysis)}."
+        f"{counted(counts.pairs, 'pair')} of {counted(counts.materials, 'material')} calculated in {analysis.source} and in "
+        f"{analysis.target}, {GEOMETRY[analysis.dataset.geometry]}{_which(analysis)}."
     )
 
 
@@ -63,7 +62,7 @@ def energy_sentences(analysis: Analysis) -> list[str]:
     low, high = (fixed(analysis.spread[name], 2).replace("-", "−") for name in ("0", "1"))
     raw, inside = analysis.find("energy/raw", "pearson"), analysis.find("energy/in-sample", "pearson")
     first = (
-        f"{R2SCAN} energies lie {low} to {high} eV/atom from those of {analysis.gga}, and the two correlate with Pearson "
+        f"{analysis.target} energies lie {low} to {high} eV/atom from those of {analysis.source}, and the two correlate with Pearson "
         f"{_quoted(raw)}. Once each functional's own elemental references are removed, the correlation is {_quoted(inside)} "
         f"and the mean absolute gap {written(analysis.find('energy/in-sample', 'mae'))}."
     )
@@ -114,7 +113,7 @@ def left_out(analysis: Analysis) -> list[str]:
     """Everything that was not compared, with its count and reason."""
     counts = analysis.counts
     lines = [
-        f"{counted(count, 'pair')} with {name} energies: the two GGA families have different zeros and are not pooled"
+        f"{counted(count, 'pair')} with {name} energies: source functionals have different zeros and are not pooled"
         for name, count in counts.other_functional.items()
     ]
     lines += [
@@ -140,12 +139,12 @@ def left_out(analysis: Analysis) -> list[str]:
 
 def facts(analysis: Analysis) -> list[tuple[str, str]]:
     """Term and value of what the analysis rests on."""
-    source, counts, settings = analysis.source, analysis.counts, analysis.settings
+    data, counts, settings = analysis.dataset, analysis.counts, analysis.settings
     splits = ", ".join(f"{name} {counts.splits[name]}" for name in ("train", "val", "test") if name in counts.splits)
     return [
-        ("Data set", f"{source.name} {source.version}"),
+        ("Data set", f"{data.name} {data.version}"),
         ("Pairs", f"{counts.pairs} ({splits})"),
-        ("Materials", f"{counts.materials}, by {source.material}"),
+        ("Materials", f"{counts.materials}, by {data.material}"),
         ("Compositions", str(counts.compositions)),
         ("Elements", str(len(analysis.elements))),
         (

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from xferbench.analysis.figures import STYLE, figures
-from xferbench.analysis.page import render_page
-from xferbench.analysis.report import render_report
+from xferbench.analysis.report import analysis_report
 from xferbench.analysis.tables import elements_csv, pairs_csv, statistics_csv
-from xferbench.drawing import raster
-from xferbench.drawing.document import standalone
+from xferbench.report import raster
+from xferbench.report.html import page, standalone
+from xferbench.report.markdown import markdown
 from xferbench.storage import to_json, write_bytes, write_text
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 def files(analysis: Analysis) -> dict[str, str]:
     """Path within the directory -> text; the same analysis gives the same bytes."""
+    said = analysis_report(analysis)
     drawn = {f"figures/{name}.svg": standalone(figure, STYLE) for name, figure in figures(analysis).items()}
     return {
         "analysis.json": to_json(analysis.to_json()),
@@ -27,8 +28,8 @@ def files(analysis: Analysis) -> dict[str, str]:
         "elements.csv": elements_csv(analysis),
         "pairs.csv": pairs_csv(analysis),
         **drawn,
-        "README.md": render_report(analysis),
-        "index.html": render_page(analysis),
+        "README.md": markdown(said),
+        "index.html": page(said, style=STYLE),
     }
 
 

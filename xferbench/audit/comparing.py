@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xferbench.audit.reading import Record, normal_id, records
+from xferbench.audit.reading import FORMULA_KEYS, Record, normal_id, records
 from xferbench.audit.record import KINDS, Audit, Regime, regime
 from xferbench.audit.structures import TOLERANCE, fingerprint, same
 from xferbench.errors import DataError, UsageError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from xferbench.dataset import Dataset
-    from xferbench.records import Frame, Pair
+    from xferbench.records import Frame, FramePair
 
     Floats = NDArray[np.float64]
 
@@ -46,10 +46,15 @@ class Known:
         self._frames: dict[str, list[tuple[int, Frame]]] = {}
         self._described: dict[str, tuple[NDArray[np.int64], Floats]] = {}
         self.uncompared = 0
+        self._materials = {name for material in dataset.splits for name in (material, normal_id(material))}
         for row, pair in enumerate(dataset.iter_pairs(split)):
             self._add(row, pair)
         if not self.pair_ids:
             raise DataError(f"split {split!r} of {dataset.directory} has no pairs to compare with")
+
+    def names(self, record: Record) -> bool:
+        """Whether a record goes by an id of the data set."""
+        return not self._materials.isdisjoint(record.ids)
 
     def match(self, record: Record, seen: NDArray[np.bool_] | None = None) -> dict[str, list[int]]:
         """The test pairs that a training record agrees with.
@@ -73,16 +78,16 @@ class Known:
         found[ID] = sorted({row for name in names for row in self._found[ID].get(name, ())})
         return found
 
-    def _add(self, row: int, pair: Pair) -> None:
+    def _add(self, row: int, pair: FramePair) -> None:
         self.pair_ids.append(pair.pair_id)
-        composition = reduced_composition(pair.r2scan.numbers)
-        names = {pair.pair_id, pair.material_id, pair.gga.frame_id, pair.r2scan.frame_id}
+        composition = reduced_composition(pair.target.numbers)
+        names = {pair.pair_id, pair.material_id, pair.source.frame_id, pair.target.frame_id}
         keys = {ID: names | {normal_id(name) for name in names}, COMPOSITION: {composition}}
-        keys[CHEMSYS] = {chemical_system(pair.r2scan.numbers)}
+        keys[CHEMSYS] = {chemical_system(pair.target.numbers)}
         for kind, values in keys.items():
             for value in values:
                 self._found[kind].setdefault(value, []).append(row)
-        sides = (pair.gga, pair.r2scan)
+        sides = (pair.source, pair.target)
         equal = all(np.array_equal(*(getattr(side, name) for side in sides)) for name in ("positions", "cell"))
         frames = sides[1:] if equal else sides
         self._frames.setdefault(composition, []).extend((row, frame) for frame in frames if frame.has_structure)
@@ -101,6 +106,19 @@ class Known:
             self.uncompared += 1
             return []
         return sorted(set(numbers[same(described, others, self.tolerance)].tolist()))
+
+
+def check_comparable(train: Path, n: int, *, comparable: bool) -> None:
+    """That nothing was found proves something only where something could have been.
+
+    Raises:
+        DataError: Nothing could.
+    """
+    if not comparable:
+        raise DataError(
+            f"nothing in the {n} records of {train} can be compared: no structure, no formula, and no id of the data set; "
+            f"give structures, or a column {' or '.join(FORMULA_KEYS[:2])}; nothing is written"
+        )
 
 
 def structure_of(record: Record) -> Floats | None:
@@ -146,7 +164,7 @@ def audit(
     Raises:
         UsageError: The tolerance is not positive, or a hash is wanted of a directory.
         StorageError: A file cannot be read.
-        DataError: There is nothing in the training set, or a file is damaged or of no known layout.
+        DataError: There is nothing in the training set, or nothing that can be compared, or a file is damaged or of no known layout.
     """
     if with_hash and train.is_dir():
         raise UsageError(f"{train} is a directory, which has no hash; leave the hash out or name a file")
@@ -154,15 +172,18 @@ def audit(
     hits = {kind: np.zeros(len(known.pair_ids), dtype=bool) for kind in KINDS}
     compared: Counter[str] = Counter(dict.fromkeys(KINDS, 0))
     n = unread = 0
+    comparable = False
     for record in records(train):
         n += 1
         kinds = _comparable(record)
         compared.update(kinds)
         unread += not kinds
+        comparable = comparable or record.numbers is not None or known.names(record)
         for kind, rows in known.match(record, hits[STRUCTURE]).items():
             hits[kind][rows] = True
     if n == 0:
         raise DataError(f"{train} has no records; name the training set itself")
+    check_comparable(train, n, comparable=comparable or bool(hits[ID].any()))
     overlapping = {kind: tuple(sorted(known.pair_ids[row] for row in np.flatnonzero(hits[kind]))) for kind in KINDS}
     systems_known = compared[CHEMSYS] == n
     regimes = Counter(

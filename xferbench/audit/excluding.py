@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 - a public annotation
 from typing import TYPE_CHECKING
 
-from xferbench.audit.comparing import CHEMSYS, ID, STRUCTURE, Known
+from xferbench.audit.comparing import CHEMSYS, ID, STRUCTURE, Known, check_comparable
 from xferbench.audit.reading import Record, records
 from xferbench.audit.structures import TOLERANCE
 from xferbench.errors import DataError
@@ -44,6 +44,10 @@ class Exclusion:
     kept: int
     dropped: Mapping[str, int]
 
+    def __str__(self) -> str:
+        dropped = ", ".join(f"{count} by {kind}" for kind, count in self.dropped.items())
+        return f"source training set: {self.kept} of {self.records} records are left ({dropped}), listed in {self.path}"
+
 
 def exclude_test(dataset: Dataset, train: Path, out: Path, *, tolerance: float = TOLERANCE) -> Exclusion:
     """Write which records of a training set share nothing with the test pairs.
@@ -64,9 +68,12 @@ def exclude_test(dataset: Dataset, train: Path, out: Path, *, tolerance: float =
     known = Known(dataset, "test", tolerance)
     counts: Counter[str] = Counter(dict.fromkeys([*kinds, *([HELD_OUT] if held_out else [])], 0))
     total = kept = 0
+    comparable = False
 
     def reasons(record: Record) -> list[str]:
+        nonlocal comparable
         matched = known.match(record)
+        comparable = comparable or record.numbers is not None or known.names(record) or bool(matched[ID])
         found = [kind for kind in kinds if matched[kind]]
         present = set() if record.numbers is None else set(record.numbers.tolist())
         return [*found, *([HELD_OUT] if held_out & present else [])]
@@ -80,6 +87,7 @@ def exclude_test(dataset: Dataset, train: Path, out: Path, *, tolerance: float =
                 kept += 1
                 yield f"{record.ids[0] if record.ids else f'#{total}'}\n".encode()
             total += 1
+        check_comparable(train, total, comparable=comparable)
         if not kept:
             raise DataError(
                 f"of the {total} records of {train} none is left without the test materials; nothing is written"

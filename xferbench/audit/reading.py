@@ -1,12 +1,15 @@
 """Anybody's training set, record by record: ids and structures, or as much as there is of them.
 
-| file | what is read |
+Files are unpacked and told by content (``sources.foreign``), so everything that ``prepare`` reads is read here.
+
+| content | what is read |
 |---|---|
-| ``.json``, ``.jsonl``, compressed or not | documents: ids, and a pymatgen structure or arrays or a formula; also documents of documents, as MPtrj has them |
-| ``.xyz``, ``.extxyz`` | ids in the comment line, cell, species, positions |
-| ``.parquet``, ``.pq`` | columns of ids, ``numbers``, ``positions``, ``cell``, ``pbc`` or a formula |
-| ``.csv`` | columns of ids or formulas; without a known header, the first column |
-| anything else | text: one id or formula a line |
+| JSON | documents: ids, and a pymatgen structure or arrays or a formula; also documents of documents, as MPtrj has them |
+| extended XYZ | ids in the comment line, cell, species, positions |
+| Parquet, Arrow | columns of ids, ``numbers``, ``positions``, ``cell``, ``pbc``, a structure or a formula |
+| databases and trajectories of ASE, ``vasprun.xml``, ``OUTCAR`` | structures, and ids among the key-value pairs |
+| text in columns, whatever separates them | columns of ids or formulas; without a known header, the first column |
+| any other text | one id or formula a line |
 | a prepared data set | its training pairs |
 | another directory | all files in it |
 
@@ -15,7 +18,6 @@ Labels are not looked at. Positions are read only when they are asked for.
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Sized
 from dataclasses import dataclass
@@ -31,6 +33,16 @@ from xferbench.dataset.layout import CONFIGS, has_manifest
 from xferbench.errors import DataError, FormatError
 from xferbench.grouping import reduced_composition
 from xferbench.sources.documents import documents
+from xferbench.sources.foreign import (
+    ENTRY,
+    PlainFile,
+    atoms_records,
+    kind_of,
+    plain_files,
+    plain_text,
+    text_table,
+    xyz_frames,
+)
 from xferbench.storage import disk_errors
 from xferbench.tables import flat_values, list_lengths
 
@@ -59,7 +71,6 @@ BATCH = 4096
 LATTICE = re.compile(r'\bLattice="([^"]+)"', re.IGNORECASE)
 PROPERTIES = re.compile(r'\bProperties="?([^\s"]+)', re.IGNORECASE)
 PERIODIC = re.compile(r'\bpbc="([^"]+)"', re.IGNORECASE)
-ENTRY = re.compile(r'(\w+)=(?:"((?:[^"\\]|\\.)*)"|(\S+))')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -133,18 +144,33 @@ def formula_numbers(text: str) -> Integers | None:
 
 
 def _file(path: Path) -> Iterator[Record]:
-    name = path.name.lower().removesuffix(".gz")
-    if name.endswith((".json", ".jsonl", ".ndjson")):
-        for document in documents(path):
-            yield from _document(document.key, document.value)
-    elif name.endswith((".xyz", ".extxyz")):
-        yield from _extxyz(path)
-    elif name.endswith((".parquet", ".pq")):
-        yield from _parquet(path)
-    elif name.endswith(".csv"):
-        yield from _csv(path)
-    else:
-        yield from _lines(path)
+    with plain_files(path) as files:
+        for file in files:
+            kind = kind_of(file)
+            if kind == "json" and not _is_database(file):
+                for document in documents(file.path):
+                    yield from _document(document.key, document.value)
+            elif kind == "xyz":
+                yield from _extxyz(file)
+            elif kind == "parquet" or file.suffix in {".parquet", ".pq"}:
+                yield from _parquet(file.path)
+            elif kind == "arrow":
+                yield from _arrow(file.path)
+            elif kind == "text":
+                yield from _text(file)
+            else:
+                yield from (_described({"id": None, **record}, ()) for record in atoms_records(file, kind))
+
+
+def _is_database(file: PlainFile) -> bool:
+    """Whether JSON is a database of ASE."""
+    return b'"nextid"' in _last_bytes(file.path)
+
+
+def _last_bytes(path: Path, count: int = 4096) -> bytes:
+    with disk_errors("read", path), path.open("rb") as stream:
+        stream.seek(max(path.stat().st_size - count, 0))
+        return stream.read()
 
 
 def _document(key: str, value: Mapping[str, Any]) -> Iterator[Record]:
@@ -273,25 +299,25 @@ def _cut(column: pa.ChunkedArray) -> list[NDArray[Any]]:
     return [values[end - n : end] for end, n in zip(ends, lengths.tolist(), strict=True)]
 
 
-def _extxyz(path: Path) -> Iterator[Record]:
+def _arrow(path: Path) -> Iterator[Record]:
+    """Rows of an Arrow stream, as ``datasets`` saves them."""
+    with disk_errors("read", path), path.open("rb") as stream:
+        try:
+            for batch in pa.ipc.open_stream(stream):
+                yield from _rows(pa.Table.from_batches([batch]))
+        except pa.ArrowException as error:
+            raise FormatError(f"{path} is no readable Arrow file ({error})") from error
+
+
+def _extxyz(file: PlainFile) -> Iterator[Record]:
     """Frames of an extended XYZ file. Other XYZ files have no cell, and give compositions only."""
-    with disk_errors("read", path), path.open(encoding="utf-8", errors="replace") as stream:
-        while head := stream.readline():
-            if not head.strip():
-                continue
-            try:
-                n = int(head)
-            except ValueError as error:
-                raise FormatError(f"{path} is no XYZ file: {head.strip()!r:.40} is not a number of atoms") from error
-            comment, lines = stream.readline(), [stream.readline() for _ in range(n)]
-            if lines and not lines[-1]:
-                raise FormatError(f"{path} ends within a frame of {n} atoms; it is truncated")
-            yield _xyz_frame(comment, lines)
+    for frame in xyz_frames(file):
+        yield _xyz_frame(frame.comment, frame.atoms)
 
 
 def _xyz_frame(comment: str, lines: list[str]) -> Record:
-    entries = {key: quoted or bare for key, quoted, bare in ENTRY.findall(comment)}
-    ids = _ids(_plain(entries[key]) for key in ID_KEYS if key in entries)
+    entries = {key: quoted or braced or bare for key, quoted, braced, bare in ENTRY.findall(comment)}
+    ids = _ids(plain_text(entries[key]) for key in ID_KEYS if key in entries)
     species, places = _columns(comment)
     known = _symbols()
     try:
@@ -302,11 +328,6 @@ def _xyz_frame(comment: str, lines: list[str]) -> Record:
     if lattice is None:
         return Record(ids=ids, numbers=numbers)
     return Record(ids=ids, numbers=numbers, structure=lambda: _xyz_structure(comment, lattice.group(1), lines, places))
-
-
-def _plain(text: str) -> str:
-    r"""A value without what ASE does to texts that look like numbers: ``_JSON \"3-17\"``."""
-    return re.sub(r"\\(.)", r"\1", text).removeprefix("_JSON ").strip('"')
 
 
 def _columns(comment: str) -> tuple[int, int]:
@@ -327,31 +348,19 @@ def _xyz_structure(comment: str, lattice: str, lines: list[str], first: int) -> 
     return positions, np.array(lattice.split(), dtype=float).reshape(3, 3), np.array(marks)
 
 
-def _csv(path: Path) -> Iterator[Record]:
-    with disk_errors("read", path), path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
-        rows = csv.reader(stream)
-        try:
-            first = next(rows, [])
-            header = [name.strip().lower() for name in first]
-            ids = [i for i, name in enumerate(header) if name in ID_KEYS]
-            formulas = [i for i, name in enumerate(header) if name in FORMULA_KEYS]
-            if not ids and not formulas:
-                yield from map(_named, first[:1])
-                ids = [0]
-            for row in rows:
-                names = [row[i] for i in ids if i < len(row) and row[i].strip()]
-                stated = [formula_numbers(row[i]) for i in formulas if i < len(row)]
-                yield _named(*names, numbers=next((item for item in stated if item is not None), None))
-        except csv.Error as error:
-            raise FormatError(f"{path} line {rows.line_num} is no CSV ({error})") from error
-
-
-def _lines(path: Path) -> Iterator[Record]:
-    with disk_errors("read", path), path.open(encoding="utf-8-sig", errors="replace") as stream:
-        for line in stream:
-            name = line.strip()
-            if name and not name.startswith("#"):
-                yield _named(name)
+def _text(file: PlainFile) -> Iterator[Record]:
+    """A table with a known column, or the first column of one without, or lines."""
+    table = text_table(file, (*ID_KEYS, *FORMULA_KEYS))
+    if table.header is None:
+        for _, cells in table.rows:
+            yield _named(*cells[:1]) if cells[0] else Record(ids=())
+        return
+    ids = [i for i, name in enumerate(table.header) if name in ID_KEYS]
+    formulas = [i for i, name in enumerate(table.header) if name in FORMULA_KEYS]
+    for _, row in table.rows:
+        names = [row[i] for i in ids if i < len(row) and row[i].strip()]
+        stated = [formula_numbers(row[i]) for i in formulas if i < len(row)]
+        yield _named(*names, numbers=next((item for item in stated if item is not None), None))
 
 
 def _named(*names: str, numbers: Integers | None = None) -> Record:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from xferbench.dataset import Dataset
+    from xferbench.results import DatasetEntry
 
 SCHEMA = 1
 """Version of the file format; another one is not read."""
@@ -81,7 +82,7 @@ class Audit:
     uncompared: int = 0
     schema: int = field(default=SCHEMA)
 
-    def check_fits(self, dataset: Dataset, where: object) -> None:
+    def check_fits(self, dataset: Dataset | DatasetEntry, where: object) -> None:
         """Whether the audit is about this data set.
 
         Raises:
@@ -90,7 +91,7 @@ class Audit:
         if self.fingerprint != dataset.fingerprint:
             raise IntegrityError(
                 f"{where} is an audit of {self.dataset} {self.version} with fingerprint {self.fingerprint}, but "
-                f"{dataset.directory} has {dataset.fingerprint}; audit the training set again"
+                f"{dataset.name} {dataset.version} here has {dataset.fingerprint}; audit the training set again"
             )
 
     def seen(self) -> frozenset[str]:

@@ -6,33 +6,40 @@ from pathlib import Path
 
 import click
 
+import xferbench as xb
 from xferbench.cli.common import DIRECTORY, Commands, note
 from xferbench.errors import CheckFailedError
 
 
 @click.group(cls=Commands)
 def leaderboard() -> None:
-    """The leaderboard: cards and results in, a table and a page out."""
+    """The leaderboard: cards, results and predictions in, a site and a README out."""
 
 
 @leaderboard.command("build")
 @click.argument("directory", type=DIRECTORY, default=Path("leaderboard"))
-def leaderboard_build(directory: Path) -> None:
-    """Make README.md and index.html from models/*.toml and results/*/*.json in DIRECTORY."""
-    from xferbench import leaderboard as board
-
-    report = board.build(directory)
+@click.option("--cache-dir", type=DIRECTORY, help="Instead of $XFERBENCH_CACHE or the user's cache directory.")
+def leaderboard_build(directory: Path, cache_dir: Path | None) -> None:
+    """Make the site and README.md of DIRECTORY from its cards, results and predictions."""
+    report = xb.build_leaderboard(directory, cache_dir=cache_dir, say=note)
+    for key, reason in report.untested.items():
+        note(f"{key}: the order is not tested: {reason}")
     click.echo(f"{report.readme}\n{report.page}")
 
 
 @click.command()
 @click.argument("root", type=DIRECTORY, default=Path())
-def validate(root: Path) -> None:
+def verify(root: Path) -> None:
     """Check every task, card and result below ROOT, and score stored predictions again."""
-    from xferbench import workflow
+    report = xb.verify(root, say=note)
+    click.echo(str(report))
+    if report.problems:
+        raise CheckFailedError(f"{len(report.problems)} problem(s) below {root}")
 
-    lines, problems = workflow.validate(root, say=note)
-    click.echo("\n".join(lines))
-    if problems:
-        click.echo("\n".join(problems))
-        raise CheckFailedError(f"{len(problems)} problem(s) below {root}")
+
+@click.command()
+@click.argument("directory", type=DIRECTORY, default=Path("leaderboard"))
+@click.option("--dry-run", is_flag=True, help="Only say what would move.")
+def rescore(directory: Path, *, dry_run: bool) -> None:
+    """Bring the results of the board in DIRECTORY up to date from its stored predictions, and say what moved."""
+    click.echo(str(xb.rescore(directory, dry_run=dry_run, say=note)))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from xferbench.cli.common import DIRECTORY, FILE, as_json, cached, note, show_json
+import xferbench as xb
+from xferbench.cli.common import DIRECTORY, FILE, data_options, json_option, note, show
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,43 +26,47 @@ if TYPE_CHECKING:
     show_default=True,
     help="Where results and predictions of model ids lie; a leaderboard directory is one.",
 )
-@click.option("--dataset", "directory", type=DIRECTORY, help="A prepared data set; default: in the cache.")
-@cached
-@as_json
-def compare(models: Sequence[str], *, json_output: bool, **options: Any) -> None:  # noqa: ANN401 - click's options
+@click.option("--dataset", help="Name or path of a prepared data set; default: the one that the task pins.")
+@data_options
+@json_option
+def compare(
+    models: Sequence[str],
+    *,
+    task: str,
+    metric: str | None,
+    out: Path,
+    dataset: str | None,
+    cache_dir: Path | None,
+    offline: bool,
+    as_json: bool,
+) -> None:
     """Do models differ? Paired differences, p-values after Holm, ties and rank intervals, from stored predictions.
 
     MODELS: two or more of model ids with a result below --out, floors such as floor:ridge, result .json files, and
     predictions .parquet files.
     """
-    from xferbench import workflow
-
-    report = workflow.compare(models, say=note, **options)
-    if json_output:
-        show_json(report.to_json())
-    else:
-        click.echo(workflow.comparison_table(report))
+    report = xb.compare(
+        models, task=task, metric=metric, out=out, dataset=dataset, cache_dir=cache_dir, offline=offline, say=note
+    )
+    show(report, as_json=as_json)
 
 
 @click.command()
-@click.argument("r2scan", type=FILE)
-@click.argument("gga", type=FILE)
-@click.option("-t", "--task", default="mini-static", show_default=True, help="An r2SCAN task: id or TOML file.")
-@click.option("--dataset", "directory", type=DIRECTORY, help="A prepared data set; default: in the cache.")
-@cached
-@as_json
-def gap(r2scan: Path, gga: Path, *, json_output: bool, **options: Any) -> None:  # noqa: ANN401 - click's options
+@click.argument("target", type=FILE)
+@click.argument("source", type=FILE)
+@click.option("-t", "--task", default="mini-static", show_default=True, help="A target task: id or TOML file.")
+@click.option("--dataset", help="Name or path of a prepared data set; default: the one that the task pins.")
+@data_options
+@json_option
+def gap(
+    target: Path, source: Path, *, task: str, dataset: str | None, cache_dir: Path | None, offline: bool, as_json: bool
+) -> None:
     """What two models, one per functional, say of the difference of the functionals.
 
-    R2SCAN and GGA: predictions (.parquet) of the two models for the same structures.
+    TARGET and SOURCE: predictions (.parquet) of the two models for the same structures.
     """
-    from xferbench import workflow
-
-    report = workflow.gap(r2scan, gga, say=note, **options)
-    if json_output:
-        show_json(report.to_json())
-    else:
-        click.echo(workflow.gap_table(report))
+    report = xb.gap(target, source, task=task, dataset=dataset, cache_dir=cache_dir, offline=offline, say=note)
+    show(report, as_json=as_json)
 
 
 @click.command("fit-scaling")
@@ -81,16 +86,12 @@ def gap(r2scan: Path, gga: Path, *, json_output: bool, **options: Any) -> None: 
     "--versus", multiple=True, help="first:second, two columns: where they cross, what first is worth in data."
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the intervals.")
-@as_json
-def fit_scaling(table: Path, *, json_output: bool, **options: Any) -> None:  # noqa: ANN401 - click's options
+@json_option
+def fit_scaling(
+    table: Path, *, first: float, last: float, floor: bool, versus: tuple[str, ...], seed: int, as_json: bool
+) -> None:
     """Fit power laws to errors against training structures, with intervals.
 
     TABLE is a CSV file: a column of sizes, then one column of errors for each curve.
     """
-    from xferbench import workflow
-
-    report = workflow.fit_scaling(table, **options)
-    if json_output:
-        show_json(report.to_json())
-    else:
-        click.echo(workflow.scaling_table(report))
+    show(xb.fit_scaling(table, first=first, last=last, floor=floor, versus=versus, seed=seed), as_json=as_json)

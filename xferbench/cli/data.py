@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
-from xferbench.cli.common import DIRECTORY, FILE, Commands, as_json, cached, note, show_json
+import xferbench as xb
+from xferbench.cli.common import (
+    DIRECTORY,
+    FILE,
+    Commands,
+    cache_option,
+    data_options,
+    json_option,
+    note,
+    show,
+    show_json,
+    words,
+)
 
-LISTS = ("datasets", "tasks", "models", "methods")
+LISTS = {
+    "datasets": "list_datasets",
+    "tasks": "list_tasks",
+    "models": "list_models",
+    "strategies": "list_strategies",
+}
 
 
 @click.command()
@@ -24,6 +40,7 @@ LISTS = ("datasets", "tasks", "models", "methods")
     metavar="PATH",
     help="Read this file, or the files in this directory, instead of the network. Repeatable.",
 )
+@click.option("--name", help="What to call a data set of your own files; every command takes this name from then on.")
 @click.option("--release", help="Of the upstream data set, such as 2025.1; default: the newest.")
 @click.option(
     "--geometry",
@@ -37,7 +54,13 @@ LISTS = ("datasets", "tasks", "models", "methods")
     show_default=True,
     help="What goes into one split together. Another grouping is another version of the data set.",
 )
-@click.option("--hold-out-elements", metavar="SYMBOLS", help="Only test may contain these, comma-separated: Yb,Lu.")
+@click.option(
+    "--hold-out-elements",
+    "hold_out",
+    callback=words,
+    metavar="SYMBOLS",
+    help="Only test may contain these, comma-separated: Yb,Lu.",
+)
 @click.option(
     "--exclude-test-from-source",
     "source_train",
@@ -46,37 +69,52 @@ LISTS = ("datasets", "tasks", "models", "methods")
     help="List the records of this training set of the source functional that share nothing with the test pairs.",
 )
 @click.option("--check", is_flag=True, help="Only verify what is there: every hash, count, id and split.")
-@cached
-@as_json
+@data_options
+@json_option
 def prepare(
     dataset: str,
-    out: Path | None,
     *,
-    hold_out_elements: str | None,
+    out: Path | None,
+    paths: tuple[Path, ...],
+    name: str | None,
+    release: str | None,
+    geometry: Literal["same_geometry", "same_material"] | None,
+    split_by: Literal["material", "chemsys", "prototype"],
+    hold_out: tuple[str, ...],
     source_train: Path | None,
     check: bool,
+    cache_dir: Path | None,
     offline: bool,
-    json_output: bool,
-    **options: Any,  # noqa: ANN401 - click's options
+    as_json: bool,
 ) -> None:
-    """Build and verify a data set directory that `datasets.load_dataset` opens."""
-    from xferbench import dataset as datasets
-    from xferbench import workflow
-    from xferbench.records import Geometry
-
-    options["geometry"] = None if options["geometry"] is None else Geometry(options["geometry"])
-    options["hold_out"] = [symbol.strip() for symbol in (hold_out_elements or "").split(",") if symbol.strip()]
+    """Build and verify a data set directory that `datasets.load_dataset` opens. Every command knows its name from then on."""
     if check:
-        opened = datasets.check(dataset, out, **options)
+        opened = xb.verify_dataset(
+            name or dataset,
+            out=out,
+            paths=paths,
+            release=release,
+            geometry=geometry,
+            split_by=split_by,
+            hold_out=hold_out,
+            cache_dir=cache_dir,
+        )
     else:
-        opened = datasets.prepare(dataset, out, offline=offline, **options)
+        opened = xb.prepare(
+            dataset,
+            out=out,
+            name=name,
+            paths=paths,
+            release=release,
+            geometry=geometry,
+            split_by=split_by,
+            hold_out=hold_out,
+            cache_dir=cache_dir,
+            offline=offline,
+        )
     if source_train is not None:
-        note(workflow.exclusion_line(workflow.exclude_from_source(opened, source_train)))
-    if json_output:
-        show_json(opened.manifest)
-        return
-    click.echo(datasets.summary(opened))
-    click.echo(opened.directory)
+        note(str(xb.exclude_from_source(opened, source_train)))
+    show(opened, as_json=as_json)
 
 
 @click.command()
@@ -92,62 +130,65 @@ def prepare(
 )
 @click.option("--counts-only", is_flag=True, help="Leave out which test pairs overlap.")
 @click.option("--hash", "with_hash", is_flag=True, help="State the SHA-256 of the training file.")
-@cached
-@as_json
-def audit(target: str, *, out: Path | None, json_output: bool, **options: Any) -> None:  # noqa: ANN401 - click's options
+@data_options
+@json_option
+def audit(
+    target: str,
+    *,
+    train: Path,
+    out: Path | None,
+    tolerance: float,
+    counts_only: bool,
+    with_hash: bool,
+    cache_dir: Path | None,
+    offline: bool,
+    as_json: bool,
+) -> None:
     """Compare a training set with the test pairs, on this machine: only counts are printed.
 
-    TARGET is a task, a data set or a prepared directory. TRAIN may be JSON documents, JSON lines, extended XYZ, Parquet,
+    TARGET is a task, or the name or path of a data set. TRAIN may be JSON documents, JSON lines, extended XYZ, Parquet,
     CSV, or a text file of ids or formulas, one a line.
     """
-    from xferbench import workflow
-
-    made = workflow.audit(target, out=out, **options)
-    if json_output:
-        show_json({**dataclasses.asdict(made), "overlapping": None})
-    else:
-        click.echo(workflow.audit_table(made))
+    report = xb.audit_overlap(
+        target,
+        train,
+        out=out,
+        tolerance=tolerance,
+        counts_only=counts_only,
+        with_hash=with_hash,
+        cache_dir=cache_dir,
+        offline=offline,
+    )
+    show(report, as_json=as_json)
     if out is not None:
         note(f"wrote {out}")
 
 
 @click.command(name="list")
-@click.argument("what", type=click.Choice(LISTS))
-@as_json
-def list_(what: str, *, json_output: bool) -> None:
-    """List data sets, tasks, models (with floors) or transfer methods."""
-    from xferbench import workflow
+@click.argument("what", type=click.Choice(list(LISTS)), required=False)
+@cache_option
+@json_option
+def list_(what: str | None, *, cache_dir: Path | None, as_json: bool) -> None:
+    """List data sets and what is prepared of them, tasks, models (with floors) or strategies of training; without a name, all."""
 
-    rows = workflow.listing(what)
-    if json_output:
-        show_json(rows)
+    def found(name: str) -> Any:  # noqa: ANN401 - lists of several kinds
+        return xb.list_datasets(cache_dir=cache_dir) if name == "datasets" else getattr(xb, LISTS[name])()
+
+    if what is not None:
+        show(found(what), as_json=as_json)
+    elif as_json:
+        show_json({name: found(name).to_json() for name in LISTS})
     else:
-        width = max((len(row["name"]) for row in rows), default=0)
-        click.echo("\n".join(f"{row['name']:{width}s}  {row['about']}" for row in rows) or f"no {what} yet")
+        click.echo("\n\n".join(f"{name}:\n{found(name)}" for name in LISTS))
 
 
 @click.command()
 @click.argument("name")
-@as_json
-def info(name: str, *, json_output: bool) -> None:
+@cache_option
+@json_option
+def info(name: str, *, cache_dir: Path | None, as_json: bool) -> None:
     """Show what is known of a data set, task, model or floor."""
-    from xferbench import workflow
-
-    facts = workflow.info(name)
-    if json_output:
-        show_json(facts)
-    else:
-        width = max(map(len, facts))
-        click.echo("\n".join(f"{key:{width}s}  {_inline(value)}" for key, value in facts.items()))
-
-
-def _inline(value: object) -> str:
-    """A value on one line of text."""
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_inline(item)}" for key, item in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_inline, value))
-    return " ".join(str(value).split())
+    show(xb.info(name, cache_dir=cache_dir), as_json=as_json)
 
 
 @click.command()
@@ -155,23 +196,24 @@ def _inline(value: object) -> str:
 @click.option(
     "-f",
     "--format",
-    "form",
     type=click.Choice(["extxyz", "mace", "chgnet"]),
     required=True,
     help="Whose keys and units.",
 )
 @click.option("-o", "--out", type=DIRECTORY, required=True, help="One file per functional family and split.")
-@cached
-@as_json
-def export(dataset: str, form: str, out: Path, *, cache_dir: Path | None, offline: bool, json_output: bool) -> None:
-    """Write a data set as extended XYZ (ASE or MACE keys) or CHGNet's JSON. DATASET is a name or a prepared directory."""
-    from xferbench import workflow
-
-    exported = workflow.export_dataset(dataset, form, out, cache_dir=cache_dir, offline=offline)
-    if json_output:
-        show_json([{**dataclasses.asdict(item), "path": str(item.path)} for item in exported])
-    else:
-        click.echo(workflow.export_table(exported))
+@data_options
+@json_option
+def export(
+    dataset: str,
+    *,
+    format: Literal["extxyz", "mace", "chgnet"],  # noqa: A002 - the name of the option
+    out: Path,
+    cache_dir: Path | None,
+    offline: bool,
+    as_json: bool,
+) -> None:
+    """Write a data set as extended XYZ (ASE or MACE keys) or CHGNet's JSON. DATASET is a name or a path."""
+    show(xb.export_dataset(dataset, format=format, out=out, cache_dir=cache_dir, offline=offline), as_json=as_json)
 
 
 @click.group(cls=Commands)
@@ -180,17 +222,25 @@ def publish() -> None:
 
 
 @publish.command("dataset")
-@click.argument("directory", type=DIRECTORY)
+@click.argument("dataset")
 @click.option("--repo-id", required=True, help="owner/name on the Hugging Face Hub; made if it does not exist.")
 @click.option("--private", is_flag=True, help="Make a new repository private.")
 @click.option("--dry-run", is_flag=True, help="Verify and list files and bytes; send nothing.")
-@as_json
-def publish_dataset(directory: Path, repo_id: str, *, private: bool, dry_run: bool, json_output: bool) -> None:
-    """Verify a prepared DIRECTORY and push it to the Hugging Face Hub. The token is HF_TOKEN or that of `hf auth login`."""
-    from xferbench import workflow
+@cache_option
+@json_option
+def publish_dataset(
+    dataset: str, *, repo_id: str, private: bool, dry_run: bool, cache_dir: Path | None, as_json: bool
+) -> None:
+    """Verify a prepared DATASET, a name or a path, and push it to the Hugging Face Hub.
 
-    published = workflow.publish_dataset(directory, repo_id, private=private, dry_run=dry_run)
-    if json_output:
-        show_json(dataclasses.asdict(published))
-    else:
-        click.echo(workflow.published_table(published))
+    The token is HF_TOKEN or that of `hf auth login`.
+    """
+    report = xb.publish_dataset(dataset, repo_id, private=private, dry_run=dry_run, cache_dir=cache_dir)
+    show(report, as_json=as_json)
+
+
+@click.command()
+@click.argument("what", type=click.Choice(["task", "card", "result"]))
+def schema(what: Literal["task", "card", "result"]) -> None:
+    """Print the JSON Schema of a task file, a model card or a result, for editors and for checking files elsewhere."""
+    show(xb.json_schema(what), as_json=False)

@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import click
 
-from xferbench.cli.common import DIRECTORY, FILE, Commands, as_json, cached, note, show_json
+import xferbench as xb
+from xferbench.cli.common import DIRECTORY, FILE, Commands, data_options, json_option, note, numbers, show, words
 from xferbench.errors import CheckFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+    from typing import Unpack
 
 
-def _list(_context: object, _parameter: object, value: str | None) -> tuple[str, ...]:
-    """Comma-separated words."""
-    return tuple(filter(None, map(str.strip, (value or "").split(","))))
+class Options(TypedDict):
+    """What both kinds of study take, as `xferbench.study` names it."""
 
-
-def _fractions(_context: object, _parameter: object, value: str | None) -> tuple[float, ...]:
-    """Comma-separated numbers."""
-    try:
-        return tuple(float(word) for word in _list(_context, _parameter, value))
-    except ValueError as error:
-        raise click.BadParameter(f"write numbers joined by commas, such as 0.01,0.1,1 ({error})") from error
+    out: Path
+    methods: tuple[str, ...]
+    n_seeds: int
+    models: tuple[str, ...]
+    presets: tuple[str, ...]
+    config: Path | None
+    settings: tuple[str, ...]
+    options: tuple[str, ...]
+    epochs: int | None
+    device: str | None
+    jobs: int
+    cluster: Literal["slurm", "local"] | None
+    cluster_options: tuple[str, ...]
+    cache_dir: Path | None
+    offline: bool
 
 
 def shared(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -36,13 +45,18 @@ def shared(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--seeds", "n_seeds", type=click.IntRange(1), default=3, show_default=True, help="Training seeds."
         ),
-        click.option("--preset", default="paper", show_default=True, help="Settings of training: paper or small."),
-        click.option("--config", "config_file", type=FILE, help="TOML with settings of training."),
+        click.option("--preset", "presets", multiple=True, help="Settings of training, such as small."),
+        click.option("--model", "models", multiple=True, help="What to start from; several are compared side by side."),
+        click.option("--config", type=FILE, help="TOML with settings of training."),
         click.option(
             "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any setting of training, such as clip=1."
         ),
         click.option(
-            "--option", "options", multiple=True, metavar="METHOD:KEY=VALUE", help="Of one method, such as lora:rank=4."
+            "--option",
+            "options",
+            multiple=True,
+            metavar="METHOD:KEY=VALUE",
+            help="Of one method, such as lora+fit:rank=4.",
         ),
         click.option("--epochs", type=int, help="Passes over the training frames of each run."),
         click.option("--device", help="What torch calls it: cpu, cuda."),
@@ -61,8 +75,8 @@ def shared(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="KEY=VALUE",
             help="Of submitit: timeout_min=600.",
         ),
-        cached,
-        as_json,
+        data_options,
+        json_option,
     )
     for option in reversed(options):  # the last one applied is the first one in the help
         command = option(command)
@@ -76,23 +90,25 @@ def study() -> None:
 
 @study.command("methods")
 @click.argument("dataset", default="mini")
-@click.option("--methods", callback=_list, help="Comma-separated; default: all of `xferbench list methods`.")
+@click.option(
+    "--methods",
+    callback=words,
+    help="Comma-separated: paper-1 … paper-4 or STRATEGY[+REFERENCES], such as lora+fit; default: fifteen of them.",
+)
 @click.option("--subset", type=float, default=1.0, show_default=True, help="Fraction of the training materials.")
 @shared
-def study_methods(dataset: str, *, subset: float, **options: Any) -> None:  # noqa: ANN401 - click's options
+def study_methods(dataset: str, *, subset: float, as_json: bool, **options: Unpack[Options]) -> None:
     """Compare transfer methods on DATASET over training seeds: errors, negative transfer, gain, forgetting."""
-    _conduct("methods", dataset, subsets=(subset,), **options)
+    _study("methods", dataset, subsets=(subset,), fit_from=1, as_json=as_json, options=options)
 
 
 @study.command("scaling")
 @click.argument("dataset", default="mini")
-@click.option(
-    "--methods", callback=_list, default="scratch,finetune-refit-refs", show_default=True, help="Comma-separated."
-)
+@click.option("--methods", callback=words, default="paper-1,paper-4", show_default=True, help="Comma-separated.")
 @click.option(
     "--sizes",
     "subsets",
-    callback=_fractions,
+    callback=numbers,
     default="0.01,0.02,0.05,0.1,0.2,0.5,1",
     show_default=True,
     help="Fractions of the training materials, each inside the next.",
@@ -102,63 +118,45 @@ def study_methods(dataset: str, *, subset: float, **options: Any) -> None:  # no
     type=click.IntRange(1),
     default=1,
     show_default=True,
-    help="Smallest number of r2SCAN training frames that the power laws are fitted to; declare it before looking.",
+    help="Smallest number of target training frames that the power laws are fitted to; declare it before looking.",
 )
 @shared
-def study_scaling(dataset: str, **options: Any) -> None:  # noqa: ANN401 - click's options
+def study_scaling(
+    dataset: str, *, subsets: tuple[float, ...], fit_from: int, as_json: bool, **options: Unpack[Options]
+) -> None:
     """Follow test errors on DATASET over nested training sets: exponents, data equivalence, crossings.
 
     Elemental references are fitted to all training energies, so that all sizes predict the same test frames; `--set
     reference_data=subset` fits them to what each run may see.
     """
-    options["settings"] = ("reference_data=train", *options["settings"])
-    _conduct("scaling", dataset, **options)
+    _study("scaling", dataset, subsets=subsets, fit_from=fit_from, as_json=as_json, options=options)
 
 
-def _conduct(
+@study.command("write")
+@click.argument("out", type=DIRECTORY)
+@json_option
+def study_write(out: Path, *, as_json: bool) -> None:
+    """Write tables, figures, report and page of the study in OUT again, from its study.json; nothing is trained."""
+    report = xb.write_study(out)
+    show(report, as_json=as_json)
+    note(f"wrote {report.written[-1]} and {len(report.written) - 1} more files")
+
+
+def _study(
     kind: Literal["methods", "scaling"],
     dataset: str,
     *,
-    out: Path,
-    methods: tuple[str, ...],
     subsets: tuple[float, ...],
-    n_seeds: int,
-    preset: str,
-    config_file: Path | None,
-    settings: tuple[str, ...],
-    options: tuple[str, ...],
-    epochs: int | None,
-    device: str | None,
-    jobs: int,
-    cluster: str | None,
-    cluster_options: tuple[str, ...],
-    cache_dir: Path | None,
-    offline: bool,
-    json_output: bool,
-    fit_from: int = 1,
+    fit_from: int,
+    as_json: bool,
+    options: Options,
 ) -> None:
-    from xferbench.workflow import studies
-
-    config = studies.settings(preset, path=config_file, settings=settings, epochs=epochs, device=device)
-    grid = studies.Grid(
-        kind=kind,
-        methods=methods,
-        subsets=subsets,
-        n_seeds=n_seeds,
-        fit_from=fit_from,
-        config=config,
-        options=studies.method_options(options),
-    )
-    means = studies.Means(jobs=jobs, cluster=cluster, cluster_options=cluster_options, say=note)
     try:
-        report = studies.conduct(dataset, grid, out, means, cache_dir=cache_dir, offline=offline)
+        report = xb.study(kind, dataset, subsets=subsets, fit_from=fit_from, say=note, **options)
     except KeyboardInterrupt:
         note("stopped; the same command goes on where the runs are")
         raise
-    if json_output:
-        show_json(report.study.to_json())
-    else:
-        click.echo(report.text)
+    show(report, as_json=as_json)
     note(f"wrote {report.written[-1]} and {len(report.written) - 1} more files")
     n_failed = len(report.study.failed)
     if n_failed:

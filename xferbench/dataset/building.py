@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import platform
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from xferbench.dataset.cache import load_source, place
 from xferbench.dataset.card import render
 from xferbench.dataset.gathering import Gathering
 from xferbench.dataset.integrity import verify
@@ -26,10 +25,14 @@ from xferbench.dataset.layout import (
     seal,
 )
 from xferbench.dataset.opened import Dataset
+from xferbench.dataset.plausibility import Plausibility
 from xferbench.dataset.sharding import write_shards
 from xferbench.dataset.upstream import differs, made_from, stated_facts
 from xferbench.errors import DataError, IntegrityError, StorageError
+from xferbench.pairing import NO_PARTNER
 from xferbench.records import SPLITS, Geometry
+from xferbench.sources.reading import REPEATED_RECORD
+from xferbench.splits import filled, rule_facts
 from xferbench.storage import disk_errors, new_directory, sha256, tidy, write_json, write_text
 
 if TYPE_CHECKING:
@@ -37,10 +40,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from xferbench.dataset.gathering import Paired
+    from xferbench.functionals import Pair
     from xferbench.records import Drop, SourceDataset
-    from xferbench.splits import Grouping
 
 LIBRARIES = ("ase", "datasets", "numpy", "pyarrow", "pymatgen", "xferbench")
+CONSEQUENCES = {REPEATED_RECORD: 1, NO_PARTNER: 2}
+"""Reasons that follow from others: they are told only where there is nothing else to tell, the last one last."""
+
 log = logging.getLogger(__name__)
 
 
@@ -59,52 +65,16 @@ class _Draft:
     card: str
 
 
-def prepare(
-    name: str,
-    directory: Path | None = None,
-    *,
-    release: str | None = None,
-    paths: Sequence[Path] = (),
-    cache_dir: Path | None = None,
-    offline: bool = False,
-    geometry: Geometry | None = None,
-    split_by: Grouping = "material",
-    hold_out: Sequence[str] = (),
-) -> Dataset:
-    """Make sure that a data set is on disk, whole and up to date, and open it.
+def build_if_needed(source: SourceDataset, directory: Path) -> Dataset:
+    """Open the data set in a directory if it is what a source gives, whole and up to date; else build it there.
 
     A directory that was made from the same upstream files is left alone after its files' hashes were compared; one that
-    holds the same content, after it was verified. A damaged or outdated one is replaced,
-    which is logged as a warning.
-
-    Args:
-        name: A key of ``SOURCES``.
-        directory: Where to write; its place in the cache if not given.
-        release: Of the upstream data set; the newest if not given.
-        paths: Upstream files, or directories of them, to read instead of the network.
-        cache_dir: See ``cache_directory``.
-        offline: Forbid the network, as ``HF_HUB_OFFLINE`` does.
-        geometry: What the two frames of a pair share, where the files are a user's own.
-        split_by: What goes into one split together, see ``grouping``. Another grouping is another version of the data set.
-        hold_out: Symbols of elements that only test may contain; that is another version, too.
+    holds the same content, after it was verified. A damaged or outdated one is replaced, which is logged as a warning.
 
     Raises:
-        UnknownNameError: No such data set.
-        UsageError: It has no such release, or is not made from files; or a held-out element does not exist.
         StorageError: The disk refuses, another run is writing there, or the directory holds something else.
         DataError: The source is out of reach or damaged, or train or test would be empty.
     """
-    source = load_source(
-        name,
-        release=release,
-        paths=paths,
-        cache_dir=cache_dir,
-        offline=offline,
-        geometry=geometry,
-        split_by=split_by,
-        hold_out=hold_out,
-    )
-    directory = place(source, cache_dir) if directory is None else directory
     stated = stated_facts(source)
     tidy(directory)
     known = made_from(directory, stated)
@@ -149,13 +119,30 @@ def _drafted(source: SourceDataset, directory: Path, stated: Mapping[str, Any]) 
         directory: Where the data set is to be.
         stated: See ``stated_facts``.
     """
-    with Gathering(_existing(directory)) as gathering:
-        gathering.add_frames(source.frames)
-        paired = gathering.pair(source.geometry, source.split)
+    with ExitStack() as stack:
+        paired, functionals = _paired(source, directory, stack)
+        if any(not paired.tally.places.count(split) for split in ("train", "test")):
+            other = filled(paired.tally.places.materials, source.split)
+            if other is not None:  # few materials: what they are dealt by is no more than chance
+                log.warning(
+                    "note: of %d materials none fell to train or to test by salt %r; they are dealt by %r",
+                    len(paired.tally.places.materials), source.split.salt, other.salt,
+                )  # fmt: skip
+                stack.close()
+                source, stated = replace(source, split=other), {**stated, "split_rule": rule_facts(other)}
+                paired, functionals = _paired(source, directory, stack)
         drops = sorted([*source.drops, *paired.unpaired], key=lambda drop: (drop.record_id, drop.reason, drop.detail))
-        facts = {**stated, **paired.facts(drops)}
+        facts = {**stated, "functionals": functionals.to_json(), **paired.facts(drops)}
         _check_splits(facts, drops)
         yield _Draft(paired=paired, drops=drops, facts=facts, card=render(facts, source.card))
+
+
+def _paired(source: SourceDataset, directory: Path, stack: ExitStack) -> tuple[Paired, Pair]:
+    gathering = stack.enter_context(Gathering(_existing(directory)))
+    gathering.add_frames(source.frames)
+    functionals = source.functionals or gathering.functionals()
+    plausibility = Plausibility(geometry=source.geometry)
+    return gathering.pair(functionals, source.geometry, source.split, plausibility), functionals
 
 
 def _existing(directory: Path) -> Path:
@@ -173,7 +160,7 @@ def _check_splits(facts: Mapping[str, Any], drops: Sequence[Drop]) -> None:
     counts = {split: split_facts["pairs"] for split, split_facts in facts["splits"].items()}
     materials = sum(split_facts["materials"] for split_facts in facts["splits"].values())
     if drops and not materials:
-        first = drops[0]
+        first = min(drops, key=lambda drop: (CONSEQUENCES.get(drop.reason, 0), len(drop.detail) < 40))  # a cause first
         raise DataError(
             f"data set {facts['dataset']!r} has no {what}: all was left out ({facts['drops']}), "
             f"such as {first.record_id!r}: {first.reason}, {first.detail}"
@@ -232,7 +219,7 @@ def _write(draft: _Draft, directory: Path) -> Dataset:
 def _parts(draft: _Draft) -> list[tuple[tuple[str, ...], Paired]]:
     """What is written into which configurations."""
     unpaired = draft.facts["geometry"] == Geometry.UNPAIRED.value
-    parts: list[tuple[tuple[str, ...], Paired]] = [(("r2scan",) if unpaired else CONFIGS, draft.paired)]
+    parts: list[tuple[tuple[str, ...], Paired]] = [(("target",) if unpaired else CONFIGS, draft.paired)]
     return parts if draft.paired.training is None else [*parts, ((TRAINING,), draft.paired.training)]
 
 

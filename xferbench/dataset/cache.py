@@ -13,6 +13,7 @@ from xferbench.grouping import atomic_numbers
 from xferbench.records import Geometry
 from xferbench.registry import SOURCES, resolve
 from xferbench.splits import regroup
+from xferbench.storage import cache_directory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,16 +31,6 @@ REFUSALS = {
     "geometry": ("--geometry", "says itself what its pairs share"),
 }
 """What is asked of a loader that does not take it -> the option, and why not."""
-
-
-def cache_directory(cache_dir: Path | None = None) -> Path:
-    """The argument, else ``XFERBENCH_CACHE``, else ``xferbench`` in ``XDG_CACHE_HOME`` or ``~/.cache``."""
-    if cache_dir is not None:
-        return cache_dir
-    own, shared = os.environ.get("XFERBENCH_CACHE"), os.environ.get("XDG_CACHE_HOME")
-    if own:
-        return Path(own)
-    return (Path(shared) if shared else Path.home() / ".cache") / "xferbench"
 
 
 def is_offline(flag: bool = False) -> bool:

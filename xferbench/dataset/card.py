@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from xferbench.dataset.layout import CONFIGS, DROPS, MANIFEST, TRAINING
+from xferbench.functionals import SIDES, Pair
 from xferbench.hygiene import FLAGS, UNCLEAN
 from xferbench.pairing import REASONS as PAIRING_REASONS
 from xferbench.pairing.phases import KEY
@@ -21,10 +23,15 @@ COLUMNS = (
         "pair_id",
         "string",
         "",
-        "the same in `gga` and `r2scan`; row i of both is one pair; empty in a frame that stands alone",
+        "the same in `source` and `target`; row i of both is one pair; empty in a frame that stands alone",
     ),
     ("material_id", "string", "", "parent material; never in two splits"),
-    ("functional", "string", "", "`PBE` or `PBE+U` in `gga`, `r2SCAN` in `r2scan`"),
+    (
+        "functional",
+        "string",
+        "",
+        "of the label: one of the source side in `source`, one of the target side in `target`",
+    ),
     ("n_atoms", "int", "", "number of atoms"),
     ("numbers", "int (n_atoms)", "", "atomic numbers"),
     ("positions", "float (n_atoms, 3)", "Å", "Cartesian"),
@@ -41,16 +48,16 @@ COLUMNS = (
 """Name, type, unit and meaning of every column. A label that a calculation does not have is null, never zero."""
 
 WHAT = {
-    "same_geometry": "pairs of a GGA and an r2SCAN calculation of one structure",
-    "same_material": "pairs of a GGA and an r2SCAN calculation of one phase, each relaxed by its own functional",
-    "energies_only": "pairs of a GGA and an r2SCAN energy of one material, without structures",
-    "unpaired": "r2SCAN calculations for training, without GGA partners",
+    "same_geometry": "pairs of {source} and {target} calculations of one structure",
+    "same_material": "pairs of {source} and {target} calculations of one phase, each relaxed by its own functional",
+    "energies_only": "pairs of {source} and {target} energies of one material, without structures",
+    "unpaired": "{target} calculations for training, without partners",
 }
 """Geometry -> what the rows are."""
 
 REASONS = {**SOURCE_REASONS, **PAIRING_REASONS}
 SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
-TAGS = ("chemistry", "materials-science", "density-functional-theory", "interatomic-potentials", "PBE", "r2SCAN")
+TAGS = ("chemistry", "materials-science", "density-functional-theory", "interatomic-potentials")
 
 
 def render(facts: Mapping[str, Any], body: str) -> str:
@@ -60,13 +67,15 @@ def render(facts: Mapping[str, Any], body: str) -> str:
         facts: The manifest, or its part that does not depend on the written bytes.
         body: Markdown of the data source: how the labels were computed, units, limits.
     """
+    functionals = Pair(**facts["functionals"])
+    what = WHAT[facts["geometry"]].format(**{side: functionals.prose(side) for side in SIDES})
     return "\n".join(
         [
             *_front_matter(facts),
             "",
             f"# {facts['title']}",
             "",
-            f"`{facts['dataset']}` version {facts['version']}: {WHAT[facts['geometry']]}, `{facts['geometry']}`.",
+            f"`{facts['dataset']}` version {facts['version']}: {what}, `{facts['geometry']}`.",
             "",
             body.strip(),
             "",
@@ -92,9 +101,9 @@ def _front_matter(facts: Mapping[str, Any]) -> list[str]:
     size = next((name for limit, name in SIZES if pairs < limit), "n>10M")
     lines = ["---", f"license: {_quoted(facts['licence'])}", f"pretty_name: {_quoted(facts['title'])}"]
     lines += ["size_categories:", f"- {_quoted(size)}", "task_categories:", '- "graph-ml"']
-    lines += ["tags:", *(f"- {_quoted(tag)}" for tag in TAGS), "configs:"]
+    lines += ["tags:", *(f"- {_quoted(tag)}" for tag in (*TAGS, *chain(*facts["functionals"].values()))), "configs:"]
     for config, splits in _configs(facts).items():
-        lines += [f"- config_name: {config}", *(["  default: true"] if config == "r2scan" else []), "  data_files:"]
+        lines += [f"- config_name: {config}", *(["  default: true"] if config == "target" else []), "  data_files:"]
         for split in (name for name in SPLITS if splits[name]["pairs"]):
             lines += [f"  - split: {split}", f"    path: data/{config}/{split}-*.parquet"]
     return [*lines, "---"]
@@ -109,9 +118,9 @@ def _configs(facts: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 def _loading(facts: Mapping[str, Any]) -> list[str]:
     calls = {
-        "r2scan": 'r2scan = load_dataset("path/to/this/directory", "r2scan")',
-        "gga": 'gga = load_dataset("path/to/this/directory", "gga")  # row i is the same pair',
-        TRAINING: f'frames = load_dataset("path/to/this/directory", "{TRAINING}")  # all r2SCAN frames, for training',
+        "target": 'target = load_dataset("path/to/this/directory", "target")',
+        "source": 'source = load_dataset("path/to/this/directory", "source")  # row i is the same pair',
+        TRAINING: f'frames = load_dataset("path/to/this/directory", "{TRAINING}")  # all target frames, for training',
     }
     return [
         "## Loading",
@@ -187,7 +196,7 @@ def _phases(facts: Mapping[str, Any]) -> list[str]:
     if "phases" not in facts:
         return []
     meaning = {
-        "volume_change": "volume per atom in r2SCAN over that in GGA, minus 1",
+        "volume_change": "volume per atom in the target functional over that in the source, minus 1",
         "rms": "distance of the atoms at equal volume, in units of the cube root of the volume per atom",
     }
     rows = [
@@ -196,7 +205,7 @@ def _phases(facts: Mapping[str, Any]) -> list[str]:
     return [
         "## Structures of a pair",
         "",
-        "Both are the same phase by pymatgen's StructureMatcher. How they differ is in the `provenance` of each r2SCAN frame,",
+        "Both are the same phase by pymatgen's StructureMatcher. How they differ is in the `provenance` of each target frame,",
         f"under `{KEY}`:",
         "",
         *_table(("quantity", "5 %", "median", "95 %", "meaning"), rows),
@@ -210,9 +219,9 @@ def _training(facts: Mapping[str, Any]) -> list[str]:
         return []
     rows = [(name, *_counts({**split, "elements": len(split["elements"])})) for name, split in _splits_of(facts)]
     return [
-        "## All r2SCAN frames",
+        "## All target frames",
         "",
-        f"`{TRAINING}` has every r2SCAN frame of the source, those in pairs included, in the split of its material. There is no",
+        f"`{TRAINING}` has every target frame of the source, those in pairs included, in the split of its material. There is no",
         "`pair_id`; rows are sorted by `frame_id`.",
         "",
         *_table(("split", "frames", "materials", "elements"), rows),

@@ -34,7 +34,7 @@ def settled(
     A rule that looks at ids alone lets them pass; else they wait on disk until the last one has been looked at.
 
     Args:
-        tables: GGA frames and their partners, or frames that stand alone, ``FRAME_SCHEMA``.
+        tables: source frames and their partners, or frames that stand alone, ``FRAME_SCHEMA``.
         rule: Of ``places``.
         places: Are told the groups.
         scratch: A directory on the disk to use; the system's place for temporary files if not given.

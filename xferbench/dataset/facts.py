@@ -10,7 +10,7 @@ import numpy as np
 from xferbench.dataset.digesting import SortedFingerprint
 from xferbench.dataset.spill import Closing
 from xferbench.hygiene import DUPLICATE_GEOMETRY, FLAGS, UNCLEAN, flag_masks, geometry_keys, repeated
-from xferbench.records import GGA, PROPERTIES, SPLITS, Functional
+from xferbench.records import PROPERTIES, SPLITS
 from xferbench.splits import SUBSET_PERCENTS, assign, subset_key, uncovered_elements
 from xferbench.tables import list_lengths
 
@@ -45,6 +45,11 @@ class Places:
         self._rule = rule
         self.groups = groups
         self._known: dict[str, tuple[int, float]] = {}
+
+    @property
+    def materials(self) -> list[str]:
+        """Ids of all materials that were dealt."""
+        return list(self._known)
 
     def of(self, material_ids: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Number of the split in ``SPLITS``, and subset key, of each row.
@@ -85,20 +90,20 @@ class Hygiene:
         self._unclean: list[Mask] = []
         self._keys: list[NDArray[np.uint64]] = []
 
-    def add(self, gga: pa.Table, r2scan: pa.Table, splits: NDArray[np.int64]) -> None:
+    def add(self, source: pa.Table, target: pa.Table, splits: NDArray[np.int64]) -> None:
         """Count the flags of pairs.
 
         Args:
-            gga: ``FRAME_SCHEMA``.
-            r2scan: Row i is the partner of row i.
+            source: ``FRAME_SCHEMA``.
+            target: Row i is the partner of row i.
             splits: Number of the split in ``SPLITS`` of each pair.
         """
-        masks = flag_masks(gga, r2scan)
+        masks = flag_masks(source, target)
         for number, split in enumerate(SPLITS):
             self._flags[split].update({flag: int(mask[splits == number].sum()) for flag, mask in masks.items()})
         self._splits.append(splits.astype(np.int8))
         self._unclean.append(np.logical_or.reduce([mask for flag, mask in masks.items() if flag in UNCLEAN]))
-        self._keys.append(geometry_keys(r2scan))
+        self._keys.append(geometry_keys(target))
 
     def facts(self) -> dict[str, dict[str, Any]]:
         """Split -> pairs without any flag of ``UNCLEAN``, and pairs with each of ``FLAGS``; empty if there were no pairs."""
@@ -135,7 +140,7 @@ class Tally(Closing):
         """Count pairs, or frames that stand alone.
 
         Args:
-            *tables: ``FRAME_SCHEMA``; GGA frames and their partners, row by row, or one table alone.
+            *tables: ``FRAME_SCHEMA``; source frames and their partners, row by row, or one table alone.
 
         Returns:
             Number of the split in ``SPLITS``, and subset key, of each pair.
@@ -182,11 +187,10 @@ class Tally(Closing):
 
     def _count_labels(self, table: pa.Table) -> None:
         functionals = np.array(table["functional"].to_pylist(), dtype=object)
-        for functional in (*GGA, Functional.R2SCAN):
-            rows: Mask = functionals == functional.value
-            if rows.any():
-                counts = self._labels.setdefault(functional.value, Counter())
-                counts.update({name: int(table[name].is_valid().to_numpy()[rows].sum()) for name in PROPERTIES})
+        for functional in sorted(set(functionals)):
+            rows: Mask = functionals == functional
+            counts = self._labels.setdefault(functional, Counter())
+            counts.update({name: int(table[name].is_valid().to_numpy()[rows].sum()) for name in PROPERTIES})
 
     def _sorted_labels(self) -> list[tuple[str, Counter[str]]]:
         return sorted(self._labels.items())

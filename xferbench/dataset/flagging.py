@@ -47,7 +47,7 @@ def pair_flags(dataset: Dataset, split: str | None = None) -> dict[str, frozense
 
 def _duplicates(dataset: Dataset) -> Mapping[str, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
     """Split -> (pairs,) which have a structure that some pair of any split has as well."""
-    keys = {split: [geometry_keys(table) for table in dataset.tables("r2scan", split, STRUCTURE)] for split in SPLITS}
+    keys = {split: [geometry_keys(table) for table in dataset.tables("target", split, STRUCTURE)] for split in SPLITS}
     counts = [sum(map(len, keys[split])) for split in SPLITS]
     same = repeated(np.concatenate([item for split in SPLITS for item in keys[split]]))
     return dict(zip(SPLITS, np.split(same, np.cumsum(counts)[:-1]), strict=True))

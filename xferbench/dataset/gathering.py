@@ -10,6 +10,7 @@ In memory are at any time some tens of MB of frames, 8 bytes per frame, the name
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -25,6 +26,7 @@ from xferbench.dataset.joining import UNJUDGED_SCHEMA, join, single, unjudged, u
 from xferbench.dataset.layout import SHARD_SCHEMA
 from xferbench.dataset.spill import Closing, SortedSpill, Spill
 from xferbench.errors import DataError
+from xferbench.functionals import Functional, Pair, by_ladder
 from xferbench.records import SPLITS, Geometry
 from xferbench.sources.stream import FrameStream
 from xferbench.tables import take
@@ -36,11 +38,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from xferbench.dataset.facts import Places
+    from xferbench.dataset.plausibility import Plausibility
     from xferbench.pairing import Match
     from xferbench.records import Drop, Frame, SplitRule
 
     Tables = tuple[pa.Table, ...]
 
+log = logging.getLogger(__name__)
 PHASES = ("volume_change", "rms")
 PERCENTILES = (5, 50, 95)
 BATCH_FRAMES = 2048
@@ -53,7 +57,7 @@ class Paired:
     """All pairs of a data set, on disk; of an unpaired one, its frames.
 
     Attributes:
-        spills: Split -> tables of ``SHARD_SCHEMA`` of the GGA frames and of their partners, sorted by ``pair_id``; where
+        spills: Split -> tables of ``SHARD_SCHEMA`` of the source frames and of their partners, sorted by ``pair_id``; where
             there are no pairs, of the frames, sorted by ``frame_id``.
         unpaired: One drop per ``pair_id`` that gave no pair, and per frame without ``pair_id`` that is of no use.
         training: The frames that stand alone, besides the pairs.
@@ -67,7 +71,7 @@ class Paired:
     phases: Sequence[Match] = ()
 
     def tables(self, split: str) -> Iterator[Tables]:
-        """The pairs of a split, GGA first, or its frames."""
+        """The pairs of a split, source first, or its frames."""
         return zip(*self.spills[split], strict=True)
 
     def facts(self, drops: Iterable[Drop]) -> dict[str, Any]:
@@ -111,14 +115,40 @@ class Gathering(Closing):
         """Take frames from a table of ``FRAME_SCHEMA``."""
         self._add(unjudged_table(table))
 
-    def pair(self, geometry: Geometry, rule: SplitRule) -> Paired:
+    def functionals(self) -> Pair:
+        """The sides that the frames suggest: functionals of the lower of two rungs of Jacob's ladder are the source.
+
+        Raises:
+            DataError: They are of more rungs, or there is no telling which of two on one rung is the source.
+        """
+        found = sorted({Functional(name) for item in (self._frames, self._alone) for name in item.functionals})
+        pair = by_ladder(found)
+        if pair is not None:
+            return pair
+        if len({functional.without_u for functional in found}) > 1:
+            raise DataError(
+                f"frames of {', '.join(found)} do not say what the source is and what the target: they are not of two rungs; "
+                "give two files, the source first: --from FUNCTIONAL=PATH --from FUNCTIONAL=PATH"
+            )
+        return Pair(source=tuple(found), target=())
+
+    def pair(
+        self, functionals: Pair, geometry: Geometry, rule: SplitRule, plausibility: Plausibility | None = None
+    ) -> Paired:
         """Pair the frames and deal the pairs to splits.
+
+        Args:
+            functionals: Which stand on each side.
+            geometry: What the two frames of a pair share.
+            rule: How pairs are dealt.
+            plausibility: Looks at the pairs as they pass, and concludes at the end.
 
         Raises:
             UsageError: A held-out element does not exist.
             DataError: The rule's fractions are no fractions, no material has a held-out element, or frames to be paired are
                 among those of an unpaired data set.
             StorageError: The disk refuses.
+            DataError: As ``plausibility`` concludes.
         """
         drops: list[Drop] = []
         if geometry is Geometry.UNPAIRED:
@@ -126,29 +156,48 @@ class Gathering(Closing):
                 raise DataError(
                     "a data set without pairs has frames with a pair_id; leave it empty, or declare the pairs"
                 )
-            return self._dealt(self._single(drops), 1, rule, drops)
+            return self._dealt(self._single(functionals, drops), 1, rule, drops)
         phases: list[Match] = []
-        paired = replace(self._dealt(self._pairs(geometry, drops, phases), 2, rule, drops), phases=phases)
+        paired = replace(
+            self._dealt(self._pairs(functionals, geometry, drops, phases, plausibility), 2, rule, drops), phases=phases
+        )
         if not self._alone:
             return paired
-        training = self._dealt(self._single(drops), 1, rule, [], like=paired.tally.places)
+        training = self._dealt(self._single(functionals, drops), 1, rule, [], like=paired.tally.places)
         return replace(paired, training=training)
 
-    def _pairs(self, geometry: Geometry, drops: list[Drop], phases: list[Match]) -> Iterator[Tables]:
+    def _pairs(
+        self,
+        functionals: Pair,
+        geometry: Geometry,
+        drops: list[Drop],
+        phases: list[Match],
+        plausibility: Plausibility | None,
+    ) -> Iterator[Tables]:
         """The pairs among the frames that name one; what gives none is added to the drops, how phases differ to ``phases``."""
         repeated = self._frames.repeated()
+        reordered = 0
         for frames in self._frames.rows.merged():
-            joined = join(frames, geometry, repeated)
+            joined = join(frames, functionals, geometry, repeated)
             phases.extend(joined.matches)
             drops.extend(joined.drops)
-            yield joined.gga, joined.r2scan
+            reordered += joined.reordered
+            if plausibility is not None:
+                plausibility.add(joined.source, joined.target)
+            yield joined.source, joined.target
         self._frames.rows.close()
+        if plausibility is not None:
+            plausibility.conclude()
+        if reordered:
+            log.warning(
+                "note: %d pairs had their atoms in two orders; the target's were put into the source's", reordered
+            )
 
-    def _single(self, drops: list[Drop]) -> Iterator[Tables]:
+    def _single(self, functionals: Pair, drops: list[Drop]) -> Iterator[Tables]:
         """The frames that stand alone; those of no use are added to the drops."""
         repeated = self._alone.repeated()
         for frames in self._alone.rows.merged():
-            kept, dropped = single(frames, repeated)
+            kept, dropped = single(frames, functionals, repeated)
             drops.extend(dropped)
             yield (kept,)
         self._alone.rows.close()
@@ -196,6 +245,7 @@ class _Collection:
         self.rows = rows
         self._hashes: list[NDArray[np.int64]] = []
         self._count = 0
+        self.functionals: set[str] = set()
 
     def __bool__(self) -> bool:
         return self._count > 0
@@ -203,6 +253,7 @@ class _Collection:
     def add(self, table: pa.Table) -> None:
         """Take frames."""
         self._count += table.num_rows
+        self.functionals.update(table["functional"].unique().to_pylist())
         self._hashes.append(_hashes(table))
         self.rows.append(table)
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from xferbench.dataset.cache import locate
 from xferbench.dataset.facts import Places
 from xferbench.dataset.gathering import Gathering
 from xferbench.dataset.layout import (
@@ -26,7 +25,6 @@ from xferbench.dataset.layout import (
     seal,
     shards,
 )
-from xferbench.dataset.opened import Dataset
 from xferbench.errors import DataError, UsageError
 from xferbench.records import SPLITS, Digest, Geometry
 from xferbench.splits import subset_key
@@ -40,56 +38,8 @@ if TYPE_CHECKING:
 
     from xferbench.dataset.gathering import Paired
     from xferbench.dataset.layout import Manifest
+    from xferbench.functionals import Functional
     from xferbench.records import Drop, SplitRule
-    from xferbench.splits import Grouping
-
-
-def check(
-    name: str,
-    directory: Path | None = None,
-    *,
-    release: str | None = None,
-    paths: Sequence[Path] = (),
-    cache_dir: Path | None = None,
-    geometry: Geometry | None = None,
-    split_by: Grouping = "material",
-    hold_out: Sequence[str] = (),
-) -> Dataset:
-    """Verify a prepared data set and open it; nothing is written.
-
-    Args:
-        name: A key of ``SOURCES``.
-        directory: Where it is; its place in the cache if not given.
-        release: Which one is meant, as for ``prepare``.
-        paths: The files it was made from, if it was.
-        cache_dir: See ``cache_directory``.
-        geometry: As for ``prepare``.
-        split_by: Which split is meant, as for ``prepare``.
-        hold_out: As for ``prepare``.
-
-    Raises:
-        UnknownNameError: No such data set.
-        StorageError: It is not prepared.
-        IntegrityError: It is damaged; every problem in one message.
-        DataError: The directory holds another data set.
-    """
-    if directory is None:
-        directory = locate(
-            name,
-            cache_dir,
-            release=release,
-            paths=paths,
-            geometry=geometry,
-            split_by=split_by,
-            hold_out=hold_out,
-        )
-    verify(directory)
-    dataset = Dataset.open(directory)
-    if dataset.name != name:
-        raise DataError(
-            f"{directory} holds the data set {dataset.name!r}, not {name!r}; name that one, or another place"
-        )
-    return dataset
 
 
 def verify(directory: Path) -> None:
@@ -120,7 +70,12 @@ def _content_problems(directory: Path, manifest: Manifest, values: Mapping[str, 
             configs = configurations(manifest.files)
             orders = {place: _Order() for place in product(SPLITS, configs)}
             for path, (config, split) in shards(manifest.files).items():
-                check = _ShardCheck(path=path, config=config, split=split, rule=manifest.split_rule)
+                check = _ShardCheck(
+                    path=path,
+                    split=split,
+                    functionals=manifest.functionals.of("source" if config == "source" else "target"),
+                    rule=manifest.split_rule,
+                )
                 for table in read_shard(directory, path):
                     check.add(table)
                     orders[split, config].add(table[key(config, manifest.geometry)].to_pylist())
@@ -128,7 +83,7 @@ def _content_problems(directory: Path, manifest: Manifest, values: Mapping[str, 
                 checks.append(check)
             for split in SPLITS:
                 problems += _order_problems(split, {config: orders[split, config] for config in configs})
-            paired = gathering.pair(manifest.geometry, manifest.split_rule)
+            paired = gathering.pair(manifest.functionals, manifest.geometry, manifest.split_rule)
             places = Places(manifest.split_rule, (paired.training or paired).tally.places.groups)
             for check in checks:
                 problems += [*_rows_problem(manifest, check.path, check.rows), *check.problems(places)]
@@ -142,6 +97,7 @@ class _ShardCheck:
     """Looks at the rows of one Parquet file as they pass.
 
     Attributes:
+        functionals: Of the configuration.
         materials: Those of the rows, which must be where the split rule puts them.
         strangers: Frames of another functional than the configuration's.
         wrong_keys: Materials of rows with another subset key than the rule's.
@@ -149,8 +105,8 @@ class _ShardCheck:
     """
 
     path: str
-    config: str
     split: str
+    functionals: tuple[Functional, ...]
     rule: SplitRule
     rows: int = 0
     materials: set[str] = field(default_factory=set)
@@ -166,7 +122,7 @@ class _ShardCheck:
         """
         frames = table_frames(table, first=self.rows)
         self.rows += len(frames)
-        self.strangers += [frame.frame_id for frame in frames if frame.functional.is_gga != (self.config == "gga")]
+        self.strangers += [frame.frame_id for frame in frames if frame.functional not in self.functionals]
         counts = zip(frames, table["n_atoms"].to_pylist(), strict=True)
         self.miscounted += [frame.frame_id for frame, n_atoms in counts if frame.n_atoms != n_atoms]
         materials = [frame.material_id for frame in frames]
@@ -230,10 +186,12 @@ def key(config: str, geometry: Geometry) -> str:
 def _order_problems(split: str, orders: Mapping[str, _Order]) -> list[str]:
     """Row i must be the same pair in both configurations of pairs, and rows sorted."""
     problems = []
-    if "gga" in orders and orders["gga"].digest.hexdigest() != orders["r2scan"].digest.hexdigest():
-        problems.append(f"the rows of gga and r2scan in {split} are not the same pairs in the same order")
-    if not orders["r2scan"].is_sorted:
-        problems.append(f"the rows of {split} are not sorted by {'pair' if 'gga' in orders else 'frame'}_id, each once")
+    if "source" in orders and orders["source"].digest.hexdigest() != orders["target"].digest.hexdigest():
+        problems.append(f"the rows of source and target in {split} are not the same pairs in the same order")
+    if not orders["target"].is_sorted:
+        problems.append(
+            f"the rows of {split} are not sorted by {'pair' if 'source' in orders else 'frame'}_id, each once"
+        )
     if TRAINING in orders and not orders[TRAINING].is_sorted:
         problems.append(f"the rows of {TRAINING} in {split} are not sorted by frame_id, each once")
     return problems

@@ -17,16 +17,19 @@ import pyarrow.compute as pc
 
 from xferbench.dataset.matching import matched
 from xferbench.errors import FormatError
+from xferbench.functionals import SIDES
 from xferbench.pairing import TOLERANCE, judge, judge_alone
-from xferbench.records import Drop, Frame, Functional, Geometry
+from xferbench.pairing.ordering import REORDERED
+from xferbench.records import Drop, Frame, Geometry
 from xferbench.tables import FRAME_SCHEMA, frames_table, is_regular, list_lengths, table_frames, take
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from numpy.typing import NDArray
 
+    from xferbench.functionals import Pair, Side
     from xferbench.pairing import Match
 
     Mask = NDArray[np.bool_]
@@ -42,15 +45,17 @@ class Joined:
     """The pairs and drops of some ``pair_id``.
 
     Attributes:
-        gga: ``FRAME_SCHEMA``, sorted by ``pair_id``.
-        r2scan: Row i is the partner of row i.
+        source: ``FRAME_SCHEMA``, sorted by ``pair_id``.
+        target: Row i is the partner of row i.
         matches: How the structures of each pair differ, where they are relaxed apart.
+        reordered: Pairs whose atoms came in two orders.
     """
 
-    gga: pa.Table
-    r2scan: pa.Table
+    source: pa.Table
+    target: pa.Table
     drops: Sequence[Drop]
     matches: Sequence[Match] = ()
+    reordered: int = 0
 
 
 def unjudged(frames: Sequence[Frame]) -> pa.Table:
@@ -68,42 +73,45 @@ def unjudged_table(table: pa.Table) -> pa.Table:
     return table.append_column(UNJUDGED_SCHEMA.field(IRREGULAR), pa.nulls(table.num_rows, pa.binary()))
 
 
-def join(table: pa.Table, geometry: Geometry, repeated: AbstractSet[str]) -> Joined:
+def join(table: pa.Table, functionals: Pair, geometry: Geometry, repeated: AbstractSet[str]) -> Joined:
     """Pair the frames of a table.
 
     Args:
         table: ``UNJUDGED_SCHEMA``, sorted by ``pair_id``, with all frames of each ``pair_id`` in it.
+        functionals: Declared by the source, as ``geometry``.
         geometry: Declared by the source.
         repeated: Every ``frame_id`` that occurs more than once in the whole data set.
     """
     table = table.combine_chunks()
     starts = _starts(table["pair_id"])
     sizes = np.diff(np.append(starts, table.num_rows))
-    gga, r2scan = _couples(table, starts[sizes == 2])
+    source, target = _couples(table, functionals, starts[sizes == 2])
     frames = table.select(FRAME_SCHEMA.names)
-    certain = _untouched(table, gga, repeated) & _untouched(table, r2scan, repeated)
-    gga, r2scan = gga[certain], r2scan[certain]
-    kept = certainly_pairs(take(frames, gga), take(frames, r2scan), geometry)
-    gga, r2scan = gga[kept], r2scan[kept]
+    certain = _untouched(table, source, repeated) & _untouched(table, target, repeated)
+    source, target = source[certain], target[certain]
+    kept = certainly_pairs(take(frames, source), take(frames, target), geometry)
+    source, target = source[kept], target[kept]
     rest = np.ones(table.num_rows, dtype=bool)
-    rest[gga] = rest[r2scan] = False
-    more_gga, more_r2scan, drops = _judged(table, np.flatnonzero(rest), geometry, repeated)
-    if more_gga:
-        gga, r2scan = np.append(gga, more_gga), np.append(r2scan, more_r2scan)
-        order = np.argsort(np.minimum(gga, r2scan))
-        gga, r2scan = gga[order], r2scan[order]
+    rest[source] = rest[target] = False
+    more_source, more_target, drops, changed = _judged(table, np.flatnonzero(rest), functionals, geometry, repeated)
+    if more_source:
+        source, target = np.append(source, more_source), np.append(target, more_target)
+        order = np.argsort(np.minimum(source, target))
+        source, target = source[order], target[order]
+    partners = _replaced(take(frames, target), target, changed)
     if geometry is not Geometry.SAME_MATERIAL:
-        return Joined(gga=take(frames, gga), r2scan=take(frames, r2scan), drops=drops)
-    kept, partners, matches, others = matched(take(frames, gga), take(frames, r2scan))
+        return Joined(source=take(frames, source), target=partners, drops=drops, reordered=len(changed))
+    kept, partners, matches, others = matched(take(frames, source), partners)
     drops = sorted([*drops, *others], key=lambda drop: drop.record_id)
-    return Joined(gga=kept, r2scan=partners, drops=drops, matches=matches)
+    return Joined(source=kept, target=partners, drops=drops, matches=matches)
 
 
-def single(table: pa.Table, repeated: AbstractSet[str]) -> tuple[pa.Table, list[Drop]]:
+def single(table: pa.Table, functionals: Pair, repeated: AbstractSet[str]) -> tuple[pa.Table, list[Drop]]:
     """Judge the frames of a table one by one, as standing alone.
 
     Args:
         table: ``UNJUDGED_SCHEMA``.
+        functionals: As for ``join``.
         repeated: As for ``join``.
 
     Returns:
@@ -112,30 +120,30 @@ def single(table: pa.Table, repeated: AbstractSet[str]) -> tuple[pa.Table, list[
     table = table.combine_chunks()
     frames = table.select(FRAME_SCHEMA.names)
     kept = _untouched(table, np.arange(table.num_rows), repeated) & _usable(frames)
-    kept &= _mask(pc.equal(table["functional"], Functional.R2SCAN.value))
+    kept &= _of_side(table, functionals, "target")
     doubtful = np.flatnonzero(~kept)
-    verdicts = [judge_alone(frame, repeated) for frame in _frames(take(table, doubtful))]
+    verdicts = [judge_alone(frame, functionals, repeated) for frame in _frames(take(table, doubtful))]
     kept[doubtful] = [verdict is None for verdict in verdicts]
     return take(frames, np.flatnonzero(kept)), [verdict for verdict in verdicts if verdict is not None]
 
 
-def certainly_pairs(gga: pa.Table, r2scan: pa.Table, geometry: Geometry) -> Mask:
+def certainly_pairs(source: pa.Table, target: pa.Table, geometry: Geometry) -> Mask:
     """Which rows are pairs beyond doubt, phases aside (``matching``); the others may be.
 
     Args:
-        gga: ``FRAME_SCHEMA``, one frame per ``pair_id``.
-        r2scan: Row i has the ``pair_id`` of row i of ``gga``.
+        source: ``FRAME_SCHEMA``, one frame per ``pair_id``.
+        target: Row i has the ``pair_id`` of row i of ``source``.
         geometry: See ``pairing.pair``.
     """
     if geometry is Geometry.ENERGIES_ONLY:  # frames of another make, and few of them
-        return np.zeros(gga.num_rows, dtype=bool)
-    certain: Mask = _usable(gga) & _usable(r2scan) & _mask(pc.equal(gga["material_id"], r2scan["material_id"]))
+        return np.zeros(source.num_rows, dtype=bool)
+    certain: Mask = _usable(source) & _usable(target) & _mask(pc.equal(source["material_id"], target["material_id"]))
     if geometry is Geometry.SAME_GEOMETRY:
-        certain &= list_lengths(_column(gga, "numbers")) == list_lengths(_column(r2scan, "numbers"))
+        certain &= list_lengths(_column(source, "numbers")) == list_lengths(_column(target, "numbers"))
         if certain.all():  # as nearly always: nothing to copy
-            return _same_geometry(gga, r2scan)
+            return _same_geometry(source, target)
         rows = np.flatnonzero(certain)
-        certain[rows] = _same_geometry(take(gga, rows), take(r2scan, rows))
+        certain[rows] = _same_geometry(take(source, rows), take(target, rows))
     return certain
 
 
@@ -148,12 +156,17 @@ def _starts(pair_ids: pa.ChunkedArray) -> Indices:
     return np.concatenate([[0], np.flatnonzero(changes) + 1])
 
 
-def _couples(table: pa.Table, firsts: Indices) -> tuple[Indices, Indices]:
-    """Rows of the GGA and of the r2SCAN frame, where two neighbours are one of each."""
-    is_r2scan = _mask(pc.equal(table["functional"], Functional.R2SCAN.value))
-    firsts = firsts[is_r2scan[firsts] != is_r2scan[firsts + 1]]
-    gga = np.where(is_r2scan[firsts], firsts + 1, firsts)
-    return gga, 2 * firsts + 1 - gga
+def _couples(table: pa.Table, functionals: Pair, firsts: Indices) -> tuple[Indices, Indices]:
+    """Rows of the source and of the target frame, where two neighbours are one of each."""
+    is_source, is_target = (_of_side(table, functionals, side) for side in SIDES)
+    firsts = firsts[(is_source[firsts] & is_target[firsts + 1]) | (is_target[firsts] & is_source[firsts + 1])]
+    source = np.where(is_target[firsts], firsts + 1, firsts)
+    return source, 2 * firsts + 1 - source
+
+
+def _of_side(table: pa.Table, functionals: Pair, side: Side) -> Mask:
+    """Rows whose functional stands on a side."""
+    return _mask(pc.is_in(table["functional"], value_set=pa.array(functionals.of(side), pa.string())))
 
 
 def _untouched(table: pa.Table, rows: Indices, repeated: AbstractSet[str]) -> Mask:
@@ -165,21 +178,40 @@ def _untouched(table: pa.Table, rows: Indices, repeated: AbstractSet[str]) -> Ma
 
 
 def _judged(
-    table: pa.Table, rows: Indices, geometry: Geometry, repeated: AbstractSet[str]
-) -> tuple[list[int], list[int], list[Drop]]:
-    """Judge the frames of some rows as objects."""
-    gga, r2scan, drops = [], [], []
+    table: pa.Table, rows: Indices, functionals: Pair, geometry: Geometry, repeated: AbstractSet[str]
+) -> tuple[list[int], list[int], list[Drop], dict[int, Frame]]:
+    """Judge the frames of some rows as objects; the last item has the rows of partners whose atoms were put into another order."""
+    source, target, drops, changed = [], [], [], {}
     numbered = list(zip(rows.tolist(), _frames(take(table, rows)), strict=True))
     for _, members in groupby(numbered, key=lambda item: item[1].pair_id):
         group = list(members)
-        verdict = judge([frame for _, frame in group], geometry, repeated)
+        verdict = judge([frame for _, frame in group], functionals, geometry, repeated)
         if isinstance(verdict, Drop):
             drops.append(verdict)
         else:
-            places = {frame.functional.is_gga: row for row, frame in group}
-            gga.append(places[True])
-            r2scan.append(places[False])
-    return gga, r2scan, drops
+            places = {functionals.side_of(frame.functional): row for row, frame in group}
+            source.append(places["source"])
+            target.append(places["target"])
+            if REORDERED in verdict.target.provenance and geometry is Geometry.SAME_GEOMETRY:
+                changed[places["target"]] = verdict.target
+    return source, target, drops, changed
+
+
+def _replaced(table: pa.Table, rows: Indices, changed: Mapping[int, Frame]) -> pa.Table:
+    """A table with some of its rows as other frames.
+
+    Args:
+        table: ``FRAME_SCHEMA``.
+        rows: Number of each of its rows elsewhere.
+        changed: That number -> the frame to stand there.
+    """
+    if not changed:
+        return table
+    chosen = np.arange(table.num_rows)
+    replaced = np.flatnonzero(np.isin(rows, list(changed)))
+    chosen[replaced] = table.num_rows + np.arange(len(replaced))
+    new = frames_table([changed[int(rows[i])] for i in replaced])
+    return take(pa.concat_tables([table, new]).combine_chunks(), chosen)
 
 
 def _frames(table: pa.Table) -> list[Frame]:
@@ -219,18 +251,18 @@ def _usable(table: pa.Table) -> Mask:
     return usable & finite
 
 
-def _same_geometry(gga: pa.Table, r2scan: pa.Table) -> Mask:
+def _same_geometry(source: pa.Table, target: pa.Table) -> Mask:
     """Which rows are the same atoms in the same places beyond doubt: without looking for periodic images.
 
     Half the tolerance keeps clear of rounding.
     """
-    n = list_lengths(_column(gga, "numbers"))
-    atoms_differ = _flat(_column(gga, "numbers")) != _flat(_column(r2scan, "numbers"))
-    moved = (_flat(_column(gga, "positions")) - _flat(_column(r2scan, "positions"))).reshape(-1, 3)
+    n = list_lengths(_column(source, "numbers"))
+    atoms_differ = _flat(_column(source, "numbers")) != _flat(_column(target, "numbers"))
+    moved = (_flat(_column(source, "positions")) - _flat(_column(target, "positions"))).reshape(-1, 3)
     atoms_differ |= np.linalg.norm(moved, axis=1) > TOLERANCE / 2
-    same: Mask = np.linalg.norm(_matrices(gga) - _matrices(r2scan), axis=2).max(axis=1, initial=0.0) <= TOLERANCE / 2
+    same: Mask = np.linalg.norm(_matrices(source) - _matrices(target), axis=2).max(axis=1, initial=0.0) <= TOLERANCE / 2
     same[np.repeat(np.arange(len(n)), n)[atoms_differ]] = False
-    pbc = [_flat(_column(table, "pbc")).reshape(-1, 3) for table in (gga, r2scan)]
+    pbc = [_flat(_column(table, "pbc")).reshape(-1, 3) for table in (source, target)]
     same &= (pbc[0] == pbc[1]).all(axis=1)
     return same
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from xferbench.errors import FormatError, IntegrityError, StorageError
-from xferbench.records import SPLITS, Drop, Functional, Geometry, SplitRule
+from xferbench.functionals import SIDES, Functional, Pair
+from xferbench.records import SPLITS, Drop, Geometry, SplitRule
 from xferbench.schema import parse
 from xferbench.storage import disk_errors, read_bytes, read_json, sha256, to_json
 from xferbench.tables import FRAME_SCHEMA, read_batches
@@ -22,14 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the directory's format."""
 
-CONFIGS = ("gga", "r2scan")
+CONFIGS = SIDES
 """Of a data set of pairs."""
 
-TRAINING = "r2scan-frames"
-"""A further one, for training: every r2SCAN frame of the source, those in pairs included."""
+TRAINING = "target-frames"
+"""A further one, for training: every target frame of the source, those in pairs included."""
 
 CARD = "README.md"
 MANIFEST = "manifest.json"
@@ -48,10 +49,10 @@ SHARD_PATTERN = re.compile(
 
 
 def configurations(stated: Iterable[str]) -> tuple[str, ...]:
-    """The configurations of a data set, given the files that its manifest states: of pairs if any file of GGA frames is there."""
+    """The configurations of a data set, given the files that its manifest states: of pairs if any file of source frames is there."""
     found = {match[1] for match in map(SHARD_PATTERN.fullmatch, stated) if match is not None}
-    if found == {"r2scan"}:
-        return ("r2scan",)
+    if found == {"target"}:
+        return ("target",)
     return (*CONFIGS, *({TRAINING} & found))
 
 
@@ -172,6 +173,7 @@ class Manifest:
     """The schema of ``manifest.json``.
 
     Attributes:
+        functionals: Which stand on each side.
         drops: Reason -> count.
         labels: Functional -> property -> frames that have it.
         libraries: Name -> version that wrote the files; ``None`` if it was not installed as a package.
@@ -190,6 +192,7 @@ class Manifest:
     title: str
     licence: str
     citation: str
+    functionals: Pair
     geometry: Geometry
     split_rule: SplitRule
     fingerprint: str
@@ -295,13 +298,11 @@ def _present_files(directory: Path) -> list[str]:
     return sorted(path.relative_to(directory).as_posix() for path in paths)
 
 
-def integrity_error(directory: Path, problems: Sequence[str]) -> IntegrityError:
-    """All problems as one error; a long list is cut and counted."""
+def integrity_error(directory: Path, problems: Sequence[str], recipe: str = "xferbench prepare") -> IntegrityError:
+    """All problems as one error, with the command that mends them; a long list is cut and counted."""
     shown = 20
     more = f"; and {len(problems) - shown} more" if len(problems) > shown else ""
-    return IntegrityError(
-        f"{directory} is damaged: {'; '.join(problems[:shown])}{more}: make it again with `xferbench prepare`"
-    )
+    return IntegrityError(f"{directory} is damaged: {'; '.join(problems[:shown])}{more}: make it again with `{recipe}`")
 
 
 def read_shard(directory: Path, path: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:

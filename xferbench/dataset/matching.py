@@ -13,22 +13,22 @@ from xferbench.tables import FRAME_SCHEMA, table_frames, take
 PROVENANCE = FRAME_SCHEMA.get_field_index("provenance")
 
 
-def matched(gga: pa.Table, r2scan: pa.Table) -> tuple[pa.Table, pa.Table, list[Match], list[Drop]]:
+def matched(source: pa.Table, target: pa.Table) -> tuple[pa.Table, pa.Table, list[Match], list[Drop]]:
     """Compare the structures of pairs that were relaxed apart.
 
     Args:
-        gga: ``FRAME_SCHEMA``.
-        r2scan: Row i is the partner of row i.
+        source: ``FRAME_SCHEMA``.
+        target: Row i is the partner of row i.
 
     Returns:
-        The rows of both that are one phase, the match of each, which is also in the provenance of the r2SCAN frame, and a
+        The rows of both that are one phase, the match of each, which is also in the provenance of the target frame, and a
         drop for each pair that is not.
     """
     kept: list[int] = []
     matches: list[Match] = []
     provenance: list[str] = []
     drops: list[Drop] = []
-    for row, (first, second) in enumerate(zip(table_frames(gga), table_frames(r2scan), strict=True)):
+    for row, (first, second) in enumerate(zip(table_frames(source), table_frames(target), strict=True)):
         match = compare(first, second)
         if isinstance(match, Match):
             kept.append(row)
@@ -37,5 +37,5 @@ def matched(gga: pa.Table, r2scan: pa.Table) -> tuple[pa.Table, pa.Table, list[M
         else:
             drops.append(Drop(record_id=second.pair_id, reason=OTHER_PHASE, detail=match))
     column = pa.array(provenance, type=pa.string())
-    partners = take(r2scan, kept).set_column(PROVENANCE, FRAME_SCHEMA.field("provenance"), column)
-    return take(gga, kept), partners, matches, drops
+    partners = take(target, kept).set_column(PROVENANCE, FRAME_SCHEMA.field("provenance"), column)
+    return take(source, kept), partners, matches, drops

@@ -17,7 +17,8 @@ from xferbench.dataset.layout import (
     shards,
 )
 from xferbench.errors import DataError, UsageError
-from xferbench.records import SPLITS, Functional, Geometry, Pair
+from xferbench.functionals import Functional, Pair
+from xferbench.records import SPLITS, FramePair, Geometry
 from xferbench.registry import check_name
 from xferbench.tables import table_frames
 
@@ -44,8 +45,12 @@ class Dataset:
     splits: Mapping[str, str]
 
     @classmethod
-    def open(cls, directory: Path) -> Dataset:
+    def open(cls, directory: Path, *, recipe: str = "xferbench prepare") -> Dataset:
         """Open a directory after comparing the size and hash of every file with the manifest.
+
+        Args:
+            directory: Of the data set.
+            recipe: The command that makes it again, for the message if it is damaged.
 
         Raises:
             StorageError: There is no data set.
@@ -54,15 +59,22 @@ class Dataset:
         manifest, values = read_manifest(directory)
         problems = file_problems(directory, manifest)
         if problems:
-            raise integrity_error(directory, problems)
+            raise integrity_error(directory, problems, recipe)
         splits = {
             material: split
             for path, (config, split) in shards(manifest.files).items()
-            if config != "gga"
+            if config != "source"
             for table in read_shard(directory, path, ["material_id"])
             for material in table["material_id"].unique().to_pylist()
         }
         return cls(directory=directory, manifest=values, splits=splits)
+
+    def to_json(self) -> dict[str, Any]:
+        """The manifest as plain values."""
+        return self.manifest
+
+    def __str__(self) -> str:
+        return f"{summary(self)}\n{self.directory}"
 
     @property
     def name(self) -> str:
@@ -85,22 +97,27 @@ class Dataset:
         return {Functional(name): dict(table) for name, table in self.manifest.get("atom_energies", {}).items()}
 
     @property
+    def functionals(self) -> Pair:
+        """Which functionals stand on each side."""
+        return Pair(**self.manifest["functionals"])
+
+    @property
     def geometry(self) -> Geometry:
         """What the two frames of a pair share, if there are pairs."""
         return Geometry(self.manifest["geometry"])
 
     @property
     def configs(self) -> tuple[str, ...]:
-        """What ``frames`` can be asked for: ``gga`` and ``r2scan``, and ``r2scan-frames`` if there are more for training."""
+        """What ``frames`` can be asked for: ``source`` and ``target``, and ``target-frames`` if there are more for training."""
         return configurations(self.manifest["files"])
 
     def learned_from(self, frames: str = "all") -> str:
-        """The one of ``configs`` with the r2SCAN frames that a run is trained, validated and tested on.
+        """The one of ``configs`` with the target frames that a run is trained, validated and tested on.
 
         Args:
             frames: "all" that the data set has for training, or those in "pairs" only.
         """
-        return TRAINING if frames == "all" and TRAINING in self.configs else "r2scan"
+        return TRAINING if frames == "all" and TRAINING in self.configs else "target"
 
     def check_pairs(self) -> None:
         """Refuse what compares functionals.
@@ -110,8 +127,9 @@ class Dataset:
         """
         if self.geometry is Geometry.UNPAIRED:
             raise DataError(
-                f"data set {self.name} has r2SCAN frames and no GGA partners, so nothing can be compared on it; it is good for "
-                "training and for `xferbench refs fit --functional r2SCAN`"
+                f"data set {self.name} has {self.functionals.prose('target')} frames and no partners, so nothing can be "
+                "compared on it; it is good for training and for "
+                f"`xferbench refs fit --functional {self.functionals.name('target')}`"
             )
 
     def check_structures(self) -> None:
@@ -135,11 +153,11 @@ class Dataset:
 
         Raises:
             UnknownNameError: No such family or split.
-            DataError: GGA frames are asked for where there are none.
+            DataError: source frames are asked for where there are none.
         """
         return list(self.iter_frames(family, split))
 
-    def pairs(self, split: str | None = None) -> list[Pair]:
+    def pairs(self, split: str | None = None) -> list[FramePair]:
         """Pairs in the order of ``frames``. Of a large data set, see ``iter_pairs``.
 
         Raises:
@@ -147,7 +165,7 @@ class Dataset:
         """
         return list(self.iter_pairs(split))
 
-    def iter_subset(self, fraction: float) -> Iterator[Pair]:
+    def iter_subset(self, fraction: float) -> Iterator[FramePair]:
         """The pairs of a nested part of the training materials; each smaller part lies inside every larger one.
 
         Args:
@@ -163,13 +181,13 @@ class Dataset:
         columns = ["material_id", "subset_key"]
         chosen = {
             material
-            for table in self.tables("r2scan", "train", columns)
+            for table in self.tables("target", "train", columns)
             for material, key in zip(*(table[name].to_pylist() for name in columns), strict=True)
             if fraction == 1 or key < fraction
         }
         return (pair for pair in self.iter_pairs("train") if pair.material_id in chosen)
 
-    def subset(self, fraction: float) -> list[Pair]:
+    def subset(self, fraction: float) -> list[FramePair]:
         """What ``iter_subset`` returns, as a list.
 
         Raises:
@@ -186,7 +204,7 @@ class Dataset:
         """
         return (frame for table in self.tables(family, split) for frame in table_frames(table))
 
-    def iter_pairs(self, split: str | None = None) -> Iterator[Pair]:
+    def iter_pairs(self, split: str | None = None) -> Iterator[FramePair]:
         """What ``pairs`` returns, one by one.
 
         Raises:
@@ -196,7 +214,9 @@ class Dataset:
         self.check_pairs()
         geometry = self.geometry
         families = (self.iter_frames(config, split) for config in CONFIGS)
-        return (Pair(gga=gga, r2scan=r2scan, geometry=geometry) for gga, r2scan in zip(*families, strict=True))
+        return (
+            FramePair(source=source, target=target, geometry=geometry) for source, target in zip(*families, strict=True)
+        )
 
     def tables(self, family: str, split: str | None = None, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """The rows of ``frames`` as tables, one row group in memory at a time.
@@ -208,9 +228,9 @@ class Dataset:
 
         Raises:
             UnknownNameError: No such family, split or column.
-            DataError: GGA frames are asked for where there are none.
+            DataError: source frames are asked for where there are none.
         """
-        if family == "gga":
+        if family == "source":
             self.check_pairs()
         check_name("family", family, self.configs)
         chosen = SPLITS if split is None else (check_name("split", split, SPLITS),)
@@ -222,6 +242,11 @@ class Dataset:
             if (config, name) in {(family, item) for item in chosen}
         ]
         return (table for path in paths for table in read_shard(self.directory, path, columns))
+
+
+def _count(name: str, count: int, frames: int) -> str:
+    """How many labels of a kind there are; where only some frames have one, how many have none."""
+    return f"{count} {name}" + (f" ({frames - count} without)" if 0 < count < frames else "")
 
 
 def summary(dataset: Dataset) -> str:
@@ -238,6 +263,12 @@ def summary(dataset: Dataset) -> str:
         )
     if "training" in manifest:
         counts = ", ".join(f"{split} {manifest['training']['splits'][split]['pairs']}" for split in SPLITS)
-        lines.append(f"  all r2SCAN frames, for training: {counts}")
+        lines.append(f"  all target frames, for training: {counts}")
     drops = ", ".join(f"{count} {reason}" for reason, count in manifest["drops"].items())
+    labels = "; ".join(
+        f"{functional} {', '.join(_count(name, count, counts['energy']) for name, count in counts.items())}"
+        for functional, counts in manifest.get("labels", {}).items()
+    )
+    if labels:
+        lines.append(f"  labels: {labels}")
     return "\n".join([*lines, f"  left out: {drops or 'nothing'}", f"  {dataset.fingerprint}"])

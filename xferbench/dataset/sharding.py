@@ -42,7 +42,7 @@ def write_shards(
     Args:
         directory: A new directory.
         split: Train, val or test.
-        tables: Rows of GGA frames and of their partners, ``SHARD_SCHEMA``; or one table for each of ``configs``.
+        tables: Rows of source frames and of their partners, ``SHARD_SCHEMA``; or one table for each of ``configs``.
         configs: Of the tables.
 
     Returns:

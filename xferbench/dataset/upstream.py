@@ -47,10 +47,12 @@ def stated_facts(source: SourceDataset) -> dict[str, Any]:
         "geometry": source.geometry.value,
         "split_rule": rule_facts(source.split),
     }
+    if source.functionals is not None:
+        facts["functionals"] = source.functionals.to_json()
     if source.synthetic:
         facts["synthetic"] = True
     if source.atom_energies:
-        facts["atom_energies"] = {functional.value: dict(table) for functional, table in source.atom_energies.items()}
+        facts["atom_energies"] = {functional: dict(table) for functional, table in source.atom_energies.items()}
     if source.upstream is not None:
         facts["upstream"] = [_file_facts(path) for path in source.upstream()]
     return facts

@@ -2,9 +2,9 @@
 
 | format | file | read by |
 |---|---|---|
-| ``extxyz`` | ``r2scan-train.extxyz`` | ``ase.io.read``: labels come back in the calculator |
-| ``mace`` | ``r2scan-train.extxyz`` | MACE and all who follow its ``REF_energy``, ``REF_forces``, ``REF_stress`` |
-| ``chgnet`` | ``r2scan-train.json`` | CHGNet's ``StructureJsonData``: the layout, units and signs of MPtrj |
+| ``extxyz`` | ``target-train.extxyz`` | ``ase.io.read``: labels come back in the calculator |
+| ``mace`` | ``target-train.extxyz`` | MACE and all who follow its ``REF_energy``, ``REF_forces``, ``REF_stress`` |
+| ``chgnet`` | ``target-train.json`` | CHGNet's ``StructureJsonData``: the layout, units and signs of MPtrj |
 
 Numbers keep every digit. The two families have the same pairs in the same order. Elemental references are not removed.
 """
@@ -53,7 +53,7 @@ class Exported:
 
 
 def export(data: Dataset, name: str, out: Path) -> list[Exported]:
-    """Write every split of both families, or of the one there is, and of all r2SCAN frames if they are there.
+    """Write every split of both families, or of the one there is, and of all target frames if they are there.
 
     Args:
         data: Opened.

@@ -73,7 +73,7 @@ def record(frame: Frame, split: str) -> dict[str, Any]:
         "magmom": None if frame.magmoms is None else frame.magmoms.tolist(),
         "mp_id": frame.material_id,
         "pair_id": frame.pair_id,
-        "functional": frame.functional.value,
+        "functional": frame.functional,
         "split": split,
     }
     return values if frame.correction is None else values | {"correction": frame.correction}

@@ -65,7 +65,7 @@ def frame_text(frame: Frame, split: str, keys: dict[str, str]) -> str:
         "frame_id": quoted(frame.frame_id),
         "pair_id": quoted(frame.pair_id),
         "material_id": quoted(frame.material_id),
-        "functional": quoted(frame.functional.value),
+        "functional": quoted(frame.functional),
         "split": quoted(split),
         "pbc": '"' + " ".join("FT"[periodic] for periodic in frame.pbc) + '"',
     }

@@ -6,8 +6,8 @@ To add a built-in adapter: a file here with ``load(variant, device) -> Model``, 
 
 from __future__ import annotations
 
-from xferbench.models.check import CheckResult, check_model
-from xferbench.models.contract import Model, Results, normalise
+from xferbench.models.check import check_model
+from xferbench.models.contract import CheckResult, Model, Results, normalise
 from xferbench.models.loading import load
 from xferbench.models.spec import ModelSpec, parse_spec
 

@@ -10,13 +10,13 @@ What no such check can see: energy, forces and stress that are all in the same w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from xferbench.errors import ModelError
 from xferbench.models import crystals as test_crystals
+from xferbench.models.contract import CheckResult
 from xferbench.models.diagnosis import (
     ENERGY_PER_ATOM,
     FORCES_PER_ATOM,
@@ -26,6 +26,7 @@ from xferbench.models.diagnosis import (
     explain_stress,
     restored,
 )
+from xferbench.models.heads import head
 from xferbench.models.probe import UNITS, Probe, Tolerances, evaluate, force_derivative, predictor, stress_derivative
 from xferbench.units import voigt_to_matrix
 
@@ -52,22 +53,6 @@ ROTATION = np.array([[2.0, -2.0, 1.0], [1.0, 2.0, 2.0], [-2.0, -1.0, 2.0]]) / 3.
 """A proper rotation that maps no axis onto another."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckResult:
-    """One check of one model.
-
-    Attributes:
-        passed: ``None`` if the check does not apply or cannot tell; ``detail`` has the reason.
-        detail: What was measured, in words.
-        cause: Of a failure, the suspected one.
-    """
-
-    name: str
-    passed: bool | None
-    detail: str
-    cause: str | None = None
-
-
 class Verdict(NamedTuple):
     """What a check finds; a ``CheckResult`` without its name."""
 
@@ -81,6 +66,7 @@ def check_model(
     *,
     structures: Sequence[Atoms] | None = None,
     tolerances: Tolerances | None = None,
+    energies: list[float] | None = None,
 ) -> list[CheckResult]:
     """Run every check; never raises for what the model does.
 
@@ -89,16 +75,21 @@ def check_model(
         structures: Periodic crystals to check on instead of the built-in ones: distorted, so that no force or
             stress component is zero by symmetry, and small, because energies are differentiated.
         tolerances: Instead of the usual ones.
+        energies: Takes the energies of the crystals, for comparing heads; see ``heads.alike``.
 
     Raises:
         ModelError: ``model`` is neither.
     """
     probe, failures = _probe(model, structures, tolerances or Tolerances())
+    if energies is not None:
+        energies += [float(result["energy"]) for result in probe.alone]
     limited = structures is not None or getattr(model, "supported_elements", None) is not None
     verdicts = {
         "functional declared": _functional(model),
         "shapes and finite values": _outputs(probe, failures, limited=limited),
     }
+    if (named := head(model)) is not None:
+        verdicts["head"] = Verdict(*named)
     for name, check in CHECKS.items():
         verdicts[name] = _guarded(check, probe) if probe.crystals else Verdict(None, "not run: no usable results")
     return [CheckResult(name=name, **verdict._asdict()) for name, verdict in verdicts.items()]

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Required, TypedDict
 import numpy as np
 
 from xferbench.errors import ModelError
+from xferbench.records import LARGEST
 from xferbench.units import voigt_to_matrix
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
 
-    from xferbench.records import Floats, Functional
+    from xferbench.functionals import Functional
+    from xferbench.records import Floats
 
 
 class Model(Protocol):
@@ -71,6 +73,22 @@ class Declarations:
     card: Path | Mapping[str, Any] | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """One check of one model.
+
+    Attributes:
+        passed: ``None`` if the check does not apply or cannot tell; ``detail`` has the reason.
+        detail: What was measured, in words.
+        cause: Of a failure, the suspected one.
+    """
+
+    name: str
+    passed: bool | None
+    detail: str
+    cause: str | None = None
+
+
 class Results(TypedDict, total=False):
     """Checked results of one structure: float64, stress always (3, 3)."""
 
@@ -80,12 +98,12 @@ class Results(TypedDict, total=False):
     magmoms: Floats
 
 
-def normalise(raw: object, atoms: Atoms) -> Results:
+def normalise(raw: object, n_atoms: int) -> Results:
     """Check what a model returned for one structure and bring it to float64 arrays.
 
     Args:
         raw: One entry of what ``predict`` returned: numbers, lists, numpy arrays or torch tensors.
-        atoms: The structure.
+        n_atoms: Of the structure.
 
     Raises:
         ModelError: An error entry, a missing energy, a wrong shape or kind, NaN or infinity. The message says what
@@ -99,13 +117,12 @@ def normalise(raw: object, atoms: Atoms) -> Results:
         keys = ", ".join(sorted(map(str, raw))) or "nothing"
         raise ModelError(f"no 'energy' among the results (there is: {keys})")
     results = Results(energy=_energy(raw["energy"]))
-    n = len(atoms)
     if raw.get("forces") is not None:
-        results["forces"] = _array("forces", raw["forces"], (n, 3))
+        results["forces"] = _array("forces", raw["forces"], (n_atoms, 3))
     if raw.get("stress") is not None:
         results["stress"] = _stress(raw["stress"])
     if raw.get("magmoms") is not None:
-        results["magmoms"] = _array("magmoms", raw["magmoms"], (n,))
+        results["magmoms"] = _array("magmoms", raw["magmoms"], (n_atoms,))
     return results
 
 
@@ -169,4 +186,9 @@ def _numbers(name: str, value: Any) -> Floats:  # noqa: ANN401 - whatever a fore
     bad = int(np.count_nonzero(~np.isfinite(array)))
     if bad:
         raise ModelError(f"{name} has {bad} of {array.size} values that are NaN or infinite")
-    return array.astype(np.float64)
+    made = array.astype(np.float64)
+    if made.size and np.abs(made).max() > LARGEST:
+        raise ModelError(
+            f"{name} has values up to {np.abs(made).max():.3g}, absurdly large: at most {LARGEST:g} is a number"
+        )
+    return made

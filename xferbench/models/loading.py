@@ -20,12 +20,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from xferbench.errors import ModelError, XferbenchError
+from xferbench.errors import ModelError, UnknownNameError, XferbenchError
+from xferbench.functionals import Functional, names
+from xferbench.models import torchsim
 from xferbench.models.ase import CalculatorModel, is_calculator
 from xferbench.models.contract import Declarations, describe
-from xferbench.models.spec import parse_source
-from xferbench.records import Functional
-from xferbench.registry import MODELS, near, resolve
+from xferbench.models.spec import parse_source, where
+from xferbench.registry import MODELS, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 OFFERS = ("load_model", "model", "predict", "calculator")
 """The names of which a model file has exactly one."""
 
-DECLARATIONS = ("FUNCTIONAL", "SUPPORTED_ELEMENTS", "REFERENCES", "MODEL_ID", "MODEL_CARD")
+DECLARATIONS = ("FUNCTIONAL", "FUNCTIONALS", "SUPPORTED_ELEMENTS", "REFERENCES", "MODEL_ID", "MODEL_CARD")
 """The names a model file may say something about itself with."""
 
 
@@ -72,8 +73,8 @@ def load(spec: ModelSpec, device: str = "cpu") -> Model:
         return model
     path = Path(spec.path)
     module = _run(path)
-    declared = _declarations(module, path)
-    return _adapt(_offered(module, path, device), declared, path)
+    declared = _declarations(module, path, spec.functional)
+    return _adapt(_offered(module, path, device, spec.functional), declared, path)
 
 
 def _run(path: Path) -> ModuleType:
@@ -112,14 +113,19 @@ def _place(error: BaseException, path: Path) -> str:
     return f"{path}:{lines[-1]}" if lines else str(path)
 
 
-def _declarations(module: ModuleType, path: Path) -> dict[str, Any]:
-    """What the file declares, as arguments of ``Declarations``."""
+def _declarations(module: ModuleType, path: Path, wanted: str | None) -> dict[str, Any]:
+    """What the file declares, as arguments of ``Declarations``, for the functional asked for if it serves several."""
     _refuse_misspelt(module, path)
+    # of a file that serves several, either may be given for each of them
+    references, card = (
+        value[wanted] if wanted is not None and isinstance(value, Mapping) and wanted in value else value
+        for value in (getattr(module, "REFERENCES", None), getattr(module, "MODEL_CARD", None))
+    )
     return {
-        "functional": _functional(module, path),
+        "functional": _functional(module, path, wanted),
         "supported_elements": _supported(getattr(module, "SUPPORTED_ELEMENTS", None), path),
-        "references": _references(getattr(module, "REFERENCES", None), path),
-        "card": _card(getattr(module, "MODEL_CARD", None), path),
+        "references": _references(references, path),
+        "card": _card(card, path),
     }
 
 
@@ -129,30 +135,46 @@ def _refuse_misspelt(module: ModuleType, path: Path) -> None:
         close = difflib.get_close_matches(name, DECLARATIONS, n=1, cutoff=0.85) if name.isupper() else []
         if close and name not in DECLARATIONS:
             raise ModelError(
-                f"{path}: {name} looks like {close[0]}; rename it to that, or give it a leading underscore"
+                f"{where(path, name)}: {name} looks like {close[0]}; rename it to that, or give it a leading underscore"
             )
 
 
-def _functional(module: ModuleType, path: Path) -> Functional:
+def _functional(module: ModuleType, path: Path, wanted: str | None) -> Functional:
     declared = getattr(module, "FUNCTIONAL", None)
-    names = [functional.value for functional in Functional]
+    if hasattr(module, "FUNCTIONALS"):
+        if declared is not None:
+            raise ModelError(
+                f"{where(path, 'FUNCTIONAL')}: FUNCTIONAL and FUNCTIONALS are both declared; keep the second for a model with several heads"
+            )
+        if wanted is None:
+            raise ModelError(f"{path} serves several functionals; choose one with --functional")
+        return Functional(wanted)
     if declared is None:
         raise ModelError(
-            f"{path}: FUNCTIONAL is missing; say what its training labels were computed with, one of: {', '.join(names)}"
+            f"{path}:1: FUNCTIONAL is missing; say what its training labels were computed with, one of: {', '.join(names())}"
         )
-    if declared not in names:
-        raise ModelError(f"{path}: FUNCTIONAL = {declared!r} is not a functional; {near(str(declared), names)}")
-    return Functional(declared)
+    if not isinstance(declared, str):
+        raise ModelError(
+            f"{where(path, 'FUNCTIONAL')}: FUNCTIONAL = {declared!r} is not a functional; name one in quotes"
+        )
+    try:
+        return Functional(declared)
+    except UnknownNameError as error:
+        raise ModelError(f"{where(path, 'FUNCTIONAL')}: FUNCTIONAL: {error}") from error
 
 
 def _supported(declared: object, path: Path) -> frozenset[str] | None:
     if declared is None:
         return None
     if isinstance(declared, str) or not isinstance(declared, Iterable):
-        raise ModelError(f'{path}: SUPPORTED_ELEMENTS must be a list like ["Li", "O"] or [3, 8], not {declared!r}')
+        raise ModelError(
+            f'{where(path, "SUPPORTED_ELEMENTS")}: SUPPORTED_ELEMENTS must be a list like ["Li", "O"] or [3, 8], not {declared!r}'
+        )
     symbols = frozenset(_symbol(item, "SUPPORTED_ELEMENTS", path) for item in declared)
     if not symbols:
-        raise ModelError(f"{path}: SUPPORTED_ELEMENTS is empty; list the elements, or leave it out")
+        raise ModelError(
+            f"{where(path, 'SUPPORTED_ELEMENTS')}: SUPPORTED_ELEMENTS is empty; list the elements, or leave it out"
+        )
     return symbols
 
 
@@ -168,17 +190,21 @@ def _symbol(item: object, name: str, path: Path) -> str:
             number = 0
         if 0 < number < len(chemical_symbols):
             return chemical_symbols[number]
-    raise ModelError(f"{path}: {name} has {item!r}, which is neither a chemical symbol nor an atomic number")
+    raise ModelError(
+        f"{where(path, name)}: {name} has {item!r}, which is neither a chemical symbol nor an atomic number"
+    )
 
 
 def _references(declared: object, path: Path) -> dict[str, float] | None:
     if declared is None:
         return None
     if not isinstance(declared, Mapping):
-        raise ModelError(f'{path}: REFERENCES must map symbols to eV/atom, like {{"Li": -1.9}}, not {declared!r}')
+        raise ModelError(
+            f'{where(path, "REFERENCES")}: REFERENCES must map symbols to eV/atom, like {{"Li": -1.9}}, not {declared!r}'
+        )
     references = {_symbol(key, "REFERENCES", path): _energy(value, key, path) for key, value in declared.items()}
     if len(references) < len(declared):
-        raise ModelError(f"{path}: REFERENCES names an element twice, by symbol and by number")
+        raise ModelError(f"{where(path, 'REFERENCES')}: REFERENCES names an element twice, by symbol and by number")
     return references
 
 
@@ -188,7 +214,9 @@ def _energy(value: object, key: object, path: Path) -> float:
     except (TypeError, ValueError):
         energy = math.nan
     if not math.isfinite(energy):
-        raise ModelError(f"{path}: REFERENCES[{key!r}] = {value!r} is not a finite energy in eV/atom")
+        raise ModelError(
+            f"{where(path, 'REFERENCES')}: REFERENCES[{key!r}] = {value!r} is not a finite energy in eV/atom"
+        )
     return energy
 
 
@@ -196,44 +224,58 @@ def _card(declared: object, path: Path) -> Path | Mapping[str, Any] | None:
     if declared is None or isinstance(declared, Mapping):
         return declared
     if not isinstance(declared, str | Path):
-        raise ModelError(f"{path}: MODEL_CARD must be a path beside the file or a dictionary, not {declared!r}")
+        raise ModelError(
+            f"{where(path, 'MODEL_CARD')}: MODEL_CARD must be a path beside the file or a dictionary, not {declared!r}"
+        )
     card = path.parent / declared
     if not card.is_file():
-        raise ModelError(f"{path}: MODEL_CARD {str(declared)!r} does not exist; it is looked for at {card}")
+        raise ModelError(
+            f"{where(path, 'MODEL_CARD')}: MODEL_CARD {str(declared)!r} does not exist; it is looked for at {card}"
+        )
     return card
 
 
-def _offered(module: ModuleType, path: Path, device: str) -> object:
+def _offered(module: ModuleType, path: Path, device: str, functional: str | None) -> object:
     """The calculator, object or function the file offers."""
-    names = [name for name in OFFERS if hasattr(module, name)]
-    if len(names) != 1:
-        found = f"several of them: {', '.join(names)}" if names else "none of them"
+    offered = [name for name in OFFERS if hasattr(module, name)]
+    if len(offered) != 1:
+        found = f"several of them: {', '.join(offered)}" if offered else "none of them"
         raise ModelError(
-            f"{path} must offer exactly one of {', '.join(OFFERS)} and offers {found}; rename or add (a leading underscore hides a name)"
+            f"{where(path, offered[-1]) if offered else path}: a model file must offer exactly one of {', '.join(OFFERS)} and this offers {found}; rename or add (a leading underscore hides a name)"
         )
-    thing = getattr(module, names[0])
-    if names[0] != "load_model":
+    thing = getattr(module, offered[0])
+    if offered[0] != "load_model":
+        if functional is not None:
+            raise ModelError(
+                f"{where(path, 'FUNCTIONALS')}: FUNCTIONALS needs load_model(device, functional), not '{offered[0]}'"
+            )
         if device != "cpu":
             raise ModelError(
-                f"{path}: '{names[0]}' exists before a device is chosen, so it cannot go to {device!r}; offer load_model(device)"
+                f"{where(path, offered[0])}: '{offered[0]}' exists before a device is chosen, so it cannot go to {device!r}; offer load_model(device)"
             )
         return thing
-    return _call_load_model(thing, path, device)
+    arguments = {"device": device} if functional is None else {"device": device, "functional": functional}
+    return _call_load_model(thing, path, arguments)
 
 
-def _call_load_model(function: Any, path: Path, device: str) -> object:  # noqa: ANN401 - a user's function
+def _call_load_model(function: Any, path: Path, arguments: Mapping[str, str]) -> object:  # noqa: ANN401 - a user's function
     if not callable(function):
-        raise ModelError(f"{path}: load_model must be a function, not a {type(function).__name__}")
+        raise ModelError(f"{where(path, 'load_model')}: load_model must be a function, not a {type(function).__name__}")
+    call = f"load_model({', '.join(f'{name}={value!r}' for name, value in arguments.items())})"
     try:
-        inspect.signature(function).bind(device=device)
+        inspect.signature(function).bind(**arguments)
     except TypeError as error:
-        raise ModelError(f"{path}: load_model cannot be called as load_model(device={device!r}): {error}") from error
-    with _pointing_into(path, f"in load_model(device={device!r})"):
-        return function(device=device)
+        line = getattr(getattr(function, "__code__", None), "co_firstlineno", None)
+        place = path if line is None else f"{path}:{line}"
+        raise ModelError(f"{place}: load_model cannot be called as {call}: {error}") from error
+    with _pointing_into(path, f"in {call}"):
+        return function(**arguments)
 
 
 def _adapt(thing: object, declared: Mapping[str, Any], path: Path) -> Model:
     """A calculator comes first: some have a ``predict`` of their own with another meaning."""
+    if torchsim.is_model(thing):
+        return torchsim.TorchSimModel(network=thing, **declared)
     if is_calculator(thing):
         return CalculatorModel(calculator=thing, **declared)
     # a bare network is callable too, but with another meaning
@@ -244,5 +286,8 @@ def _adapt(thing: object, declared: Mapping[str, Any], path: Path) -> Model:
             if isinstance(thing, type)
             else f"a {type(thing).__name__}"
         )
-        raise ModelError(f"{path} offers {kind}; it must be an ASE calculator or have predict(list of Atoms)")
+        offer = next((name for name in OFFERS if where(path, name) != str(path)), "")
+        raise ModelError(
+            f"{where(path, offer)}: what it offers is {kind}; it must be an ASE calculator or have predict(list of Atoms)"
+        )
     return BatchModel(predictor=predictor, **declared)

@@ -182,7 +182,7 @@ def _slopes(probe: Probe, change: Callable[[int, float], Atoms], n: int, smalles
 
 def _normalised(raw: object, atoms: Atoms) -> Results:
     try:
-        return normalise(raw, atoms)
+        return normalise(raw, len(atoms))
     except ModelError as error:
         raise ModelError(f"{_names([atoms])}: {error}") from error
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from xferbench.errors import ModelError, UnknownNameError, UsageError
+from xferbench.functionals import Functional
 from xferbench.registry import (
     FLOORS,
     MODEL_ENGINES,
@@ -39,6 +40,7 @@ class ModelSpec:
         path: Absolute path of the file.
         model_id: What the model is called in results: ``chgnet-0.3.0``; a file's ``MODEL_ID``, else its stem.
         engine: Another way to run a built-in model than its default; see ``registry.MODEL_ENGINES``.
+        functional: Which of those that a file serves is asked for; ``None`` if it serves one.
     """
 
     kind: Literal["builtin", "file"]
@@ -46,18 +48,20 @@ class ModelSpec:
     path: str | None = None
     model_id: str
     engine: str | None = None
+    functional: str | None = None
 
 
-def parse_spec(text: str, *, engine: str | None = None) -> ModelSpec:
+def parse_spec(text: str, *, engine: str | None = None, functional: str | None = None) -> ModelSpec:
     """Read what a user typed for a model: ``chgnet:0.3.0`` or ``path/to/model.py``.
 
     Args:
         text: As typed; ``chgnet-0.3.0`` is read as ``chgnet:0.3.0``.
         engine: Which way to run a built-in model; its default if not given.
+        functional: Which of the ``FUNCTIONALS`` of a file to ask for, in any spelling.
 
     Raises:
         UsageError: The file is missing, is a folder or is not Python; or a floor is named, which is not a model; or an
-            engine is named for a file.
+            engine is named for a file, or a functional for a model that has only its own; or one of several is to be chosen.
         UnknownNameError: No built-in model has this name, or its variant is left out.
         ModelError: The file has a syntax error or an unusable ``MODEL_ID``.
         StorageError: The file cannot be read.
@@ -65,7 +69,9 @@ def parse_spec(text: str, *, engine: str | None = None) -> ModelSpec:
     if text.endswith(".py") or os.sep in text:
         if engine is not None:
             raise UsageError(f"--engine {engine} is for built-in models; {text} runs in its own way")
-        return _file_spec(Path(text))
+        return _file_spec(Path(text), functional)
+    if functional is not None:
+        raise UsageError(f"--functional {functional} is for a model.py that serves several; {text} has one of its own")
     text = canonical_model(text)
     floors = [f"floor:{name}" for name in FLOORS]
     known = [name for name in builtin_models() if name not in floors]
@@ -83,7 +89,28 @@ def parse_spec(text: str, *, engine: str | None = None) -> ModelSpec:
     raise UnknownNameError(f"unknown model {text!r}; {near(text, [*known, *floors])}; or give the path of a model.py")
 
 
-def _file_spec(path: Path) -> ModelSpec:
+def functionals(path: Path) -> tuple[str, ...]:
+    """The ``FUNCTIONALS`` that a file serves, read without running it; none if it declares one ``FUNCTIONAL``.
+
+    Raises:
+        ModelError: They are no list of two or more known functionals, written out.
+    """
+    node = _assigned(parse_source(path), "FUNCTIONALS")
+    if node is None:
+        return ()
+    at = f"{path}:{node.lineno}: FUNCTIONALS"
+    try:
+        declared = ast.literal_eval(node)
+    except ValueError as error:
+        raise ModelError(
+            f'{at} must be written out, like ["PBE", "r2SCAN"], because it is read without running the file'
+        ) from error
+    if isinstance(declared, str) or not isinstance(declared, list | tuple) or len(set(map(str, declared))) < 2:
+        raise ModelError(f'{at} must list two or more, like ["PBE", "r2SCAN"], not {declared!r}; one is FUNCTIONAL')
+    return tuple(_functional(str(item), at) for item in declared)
+
+
+def _file_spec(path: Path, wanted: str | None) -> ModelSpec:
     if path.is_dir():
         raise UsageError(f"{path} is a folder; give the Python file inside it that offers the model")
     if path.suffix != ".py":
@@ -91,7 +118,38 @@ def _file_spec(path: Path) -> ModelSpec:
     if not path.is_file():
         raise UsageError(f"model file {path} does not exist; check the path (now in {Path.cwd()})")
     absolute = path.resolve()
-    return ModelSpec(kind="file", name=path.name, path=str(absolute), model_id=_model_id(absolute))
+    model_id, served = _model_id(absolute), functionals(absolute)
+    if not served:
+        if wanted is not None:
+            raise UsageError(
+                f"--functional {wanted}: {path} serves the one that its FUNCTIONAL names; leave the option out, or offer"
+                " load_model(device, functional) and FUNCTIONALS"
+            )
+        return ModelSpec(kind="file", name=path.name, path=str(absolute), model_id=model_id)
+    if wanted is None:
+        raise UsageError(f"{path} serves {', '.join(served)}; choose one: --functional {served[-1]}")
+    functional = _functional(wanted, "--functional")
+    if functional not in served:
+        raise UsageError(f"--functional {wanted}: {path} serves {', '.join(served)}")
+    return ModelSpec(
+        kind="file",
+        name=path.name,
+        path=str(absolute),
+        model_id=f"{model_id}-{re.sub('[^a-z0-9]+', '-', functional.lower()).strip('-')}",
+        functional=functional,
+    )
+
+
+def _functional(text: str, at: str) -> str:
+    """The name of a functional, from any spelling.
+
+    Raises:
+        UnknownNameError: There is none of that name.
+    """
+    try:
+        return Functional(text)
+    except UnknownNameError as error:
+        raise UnknownNameError(f"{at}: {error}") from error
 
 
 def _model_id(path: Path) -> str:
@@ -101,7 +159,7 @@ def _model_id(path: Path) -> str:
         model_id = re.sub(r"[^a-z0-9.]+", "-", path.stem.lower()).strip("-.")
         hint = f"the file name {path.name!r} gives no model id; set MODEL_ID in it"
     else:
-        model_id, hint = declared, f"{path}: MODEL_ID = {declared!r}"
+        model_id, hint = declared, f"{where(path, 'MODEL_ID')}: MODEL_ID = {declared!r}"
     if not MODEL_ID.fullmatch(model_id):
         raise ModelError(f"{hint}: small letters and digits in groups joined by '.' or '-', like 'mace-mp-0.3b'")
     return model_id
@@ -125,17 +183,33 @@ def parse_source(path: Path) -> ast.Module:
     return tree
 
 
-def _assigned_text(tree: ast.Module, name: str, path: Path) -> str | None:
-    """The text assigned to a module-level name; ``None`` if nothing is."""
+def where(path: Path, name: str) -> str:
+    """``file:line`` of the last assignment or definition of a module-level name, for a message; the file if there is none."""
+    for node in reversed(parse_source(path).body):
+        defined = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and node.name == name
+        if defined or (isinstance(node, ast.Assign | ast.AnnAssign) and name in _targets(node)):
+            return f"{path}:{node.lineno}"
+    return str(path)
+
+
+def _assigned(tree: ast.Module, name: str) -> ast.expr | None:
+    """What is assigned last to a module-level name."""
     for node in reversed(tree.body):
         if isinstance(node, ast.Assign | ast.AnnAssign) and name in _targets(node):
-            value = node.value
-            if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                return value.value
-            raise ModelError(
-                f"{path}:{node.lineno}: {name} must be plain text in quotes, because it is read without running the file"
-            )
+            return node.value
     return None
+
+
+def _assigned_text(tree: ast.Module, name: str, path: Path) -> str | None:
+    """The text assigned to a module-level name; ``None`` if nothing is."""
+    value = _assigned(tree, name)
+    if value is None:
+        return None
+    if isinstance(value, ast.Constant) and isinstance(value.value, str):
+        return value.value
+    raise ModelError(
+        f"{path}:{value.lineno}: {name} must be plain text in quotes, because it is read without running the file"
+    )
 
 
 def _targets(node: ast.Assign | ast.AnnAssign) -> set[str]:

@@ -1,7 +1,7 @@
-"""GGA frames and r2SCAN frames -> pairs, with the reason of everything left out.
+"""source frames and target frames -> pairs, with the reason of everything left out.
 
-Frames are joined by ``pair_id`` and by nothing else: no matching by similarity, no reordering of atoms, no choice among
-several partners. Every ``pair_id`` ends either as one ``Pair`` or as one ``Drop``. A frame without ``pair_id`` stands alone
+Frames are joined by ``pair_id`` and by nothing else: no matching by similarity, no choice among several partners. Where the
+partner has the same atoms in the same places in another order, they and their labels are put into the source frame's. Every ``pair_id`` ends either as one ``Pair`` or as one ``Drop``. A frame without ``pair_id`` stands alone
 and is judged by itself.
 """
 
@@ -29,6 +29,7 @@ from xferbench.pairing.judging import (
     judge_alone,
     pair,
 )
+from xferbench.pairing.ordering import difference, reordered
 from xferbench.pairing.phases import Match, compare, recorded
 
 __all__ = [
@@ -50,9 +51,11 @@ __all__ = [
     "WRONG_SHAPE",
     "Match",
     "compare",
+    "difference",
     "displacements",
     "judge",
     "judge_alone",
     "pair",
     "recorded",
+    "reordered",
 ]

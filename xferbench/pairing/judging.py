@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from xferbench.functionals import SIDES
+from xferbench.pairing.ordering import difference, reordered
 from xferbench.pairing.phases import Match, compare, recorded
-from xferbench.records import Drop, Frame, Functional, Geometry, Pair
+from xferbench.records import Drop, Frame, FramePair, Geometry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from collections.abc import Set as AbstractSet
 
     from numpy.typing import NDArray
+
+    from xferbench.functionals import Pair
 
     Problem = tuple[str, str] | None
     """A reason and its detail, or nothing wrong."""
@@ -36,19 +40,19 @@ WRONG_FUNCTIONAL = "wrong_functional"
 
 REASONS = {
     DUPLICATE_ID: "a frame_id occurs more than once",
-    NO_PARTNER: "only one of the two functionals is there",
-    SEVERAL_PARTNERS: "several frames of one functional family share the pair_id",
+    NO_PARTNER: "only one of the two sides is there",
+    SEVERAL_PARTNERS: "several frames of one side share the pair_id",
     MATERIAL_DIFFERS: "the two frames name different parent materials",
     UNKNOWN_ELEMENT: "an atomic number outside 1 to 118",
     WRONG_SHAPE: "an array whose shape does not fit the number of atoms",
     NOT_FINITE: "NaN or infinity in the structure or a label",
     MISSING_ENERGY: "a frame without energy",
-    SPECIES_DIFFER: "different atoms, or the same atoms in another order",
+    SPECIES_DIFFER: "different atoms",
     PBC_DIFFERS: "different periodic directions",
     LATTICE_DIFFERS: "lattice vectors further apart than the tolerance",
     COORDINATES_DIFFER: "an atom further from its partner than the tolerance, whole lattice vectors aside",
     OTHER_PHASE: "relaxed to different phases: pymatgen's StructureMatcher finds no mapping of the two structures",
-    WRONG_FUNCTIONAL: "a frame that stands alone and is not of r2SCAN",
+    WRONG_FUNCTIONAL: "a frame of a functional that stands on neither side; or one that stands alone and is not of the target side",
 }
 """Why a pair, or a frame that stands alone, is dropped, in the order of the checks: reason -> what it means."""
 
@@ -57,11 +61,14 @@ TOLERANCE = 1e-6
 """Å by which a lattice vector or an atom may differ within a pair of the same geometry."""
 
 
-def pair(frames: Iterable[Frame], geometry: Geometry, *, tolerance: float = TOLERANCE) -> tuple[list[Pair], list[Drop]]:
+def pair(
+    frames: Iterable[Frame], functionals: Pair, geometry: Geometry, *, tolerance: float = TOLERANCE
+) -> tuple[list[FramePair], list[Drop]]:
     """Join the frames of each ``pair_id``.
 
     Args:
         frames: In any order. Those without ``pair_id`` are passed over.
+        functionals: Which stand on each side.
         geometry: ``same_geometry`` has species, periodicity, lattice and coordinates compared; ``same_material``, whose
             two structures are relaxed apart, has them matched as phases; ``energies_only`` has no structures.
         tolerance: Å, for the length by which a lattice vector or an atom may differ.
@@ -78,8 +85,8 @@ def pair(frames: Iterable[Frame], geometry: Geometry, *, tolerance: float = TOLE
     repeated = {frame_id for frame_id, count in counts.items() if count > 1}
     pairs, drops = [], []
     for _, group in sorted(groups.items()):
-        verdict = judge(group, geometry, repeated, tolerance=tolerance)
-        if isinstance(verdict, Pair):
+        verdict = judge(group, functionals, geometry, repeated, tolerance=tolerance)
+        if isinstance(verdict, FramePair):
             pairs.append(verdict)
         else:
             drops.append(verdict)
@@ -87,72 +94,89 @@ def pair(frames: Iterable[Frame], geometry: Geometry, *, tolerance: float = TOLE
 
 
 def judge(
-    group: Sequence[Frame], geometry: Geometry, repeated: AbstractSet[str], *, tolerance: float = TOLERANCE
-) -> Pair | Drop:
+    group: Sequence[Frame],
+    functionals: Pair,
+    geometry: Geometry,
+    repeated: AbstractSet[str],
+    *,
+    tolerance: float = TOLERANCE,
+) -> FramePair | Drop:
     """What becomes of all frames that carry one ``pair_id``.
 
     Args:
         group: At least one frame.
+        functionals: See ``pair``.
         geometry: See ``pair``.
         repeated: Every ``frame_id`` that occurs more than once in the whole data set.
         tolerance: See ``pair``.
     """
-    problem = _group_problem(group, repeated) or _pair_problem(group, geometry, tolerance)
+    problem = _group_problem(group, functionals, repeated)
     if problem is not None:
         return Drop(record_id=group[0].pair_id, reason=problem[0], detail=problem[1])
-    gga, r2scan = _by_family(group)
+    source, target = sorted(group, key=lambda frame: SIDES.index(functionals.side_of(frame.functional) or "target"))
+    problem = _pair_problem(source, target, geometry, tolerance)
+    if (
+        problem is not None
+        and problem[0] in {SPECIES_DIFFER, COORDINATES_DIFFER}
+        and geometry is Geometry.SAME_GEOMETRY
+    ):
+        other = reordered(source, target, tolerance)
+        if other is not None:
+            problem, target = None, other
+    if problem is not None:
+        return Drop(record_id=group[0].pair_id, reason=problem[0], detail=problem[1])
     if geometry is Geometry.SAME_MATERIAL:
-        match = compare(gga, r2scan)
+        match = compare(source, target)
         if not isinstance(match, Match):
             return Drop(record_id=group[0].pair_id, reason=OTHER_PHASE, detail=match)
-        r2scan = recorded(r2scan, match)
-    return Pair(gga=gga, r2scan=r2scan, geometry=geometry)
+        target = recorded(target, match)
+    return FramePair(source=source, target=target, geometry=geometry)
 
 
-def judge_alone(frame: Frame, repeated: AbstractSet[str]) -> Drop | None:
+def judge_alone(frame: Frame, functionals: Pair, repeated: AbstractSet[str]) -> Drop | None:
     """What keeps a frame that is not to be paired from being used; nothing if it is fine.
 
     Args:
         frame: Without ``pair_id``.
+        functionals: See ``pair``; it must be of the target side.
         repeated: Every ``frame_id`` that occurs more than once among such frames.
     """
     if frame.frame_id in repeated:
         problem: Problem = DUPLICATE_ID, f"frame_id {frame.frame_id}"
-    elif frame.functional is not Functional.R2SCAN:
-        problem = WRONG_FUNCTIONAL, f"{frame.frame_id} is {frame.functional.value}"
+    elif functionals.side_of(frame.functional) != "target":
+        problem = WRONG_FUNCTIONAL, f"{frame.frame_id} is {frame.functional}, not {functionals.name('target')}"
     else:
         problem = _frame_problem(frame, Geometry.UNPAIRED)
     return None if problem is None else Drop(record_id=frame.frame_id, reason=problem[0], detail=problem[1])
 
 
-def _by_family(group: Sequence[Frame]) -> list[Frame]:
-    """The GGA frame first."""
-    return sorted(group, key=lambda frame: not frame.functional.is_gga)
-
-
-def _group_problem(group: Sequence[Frame], repeated: AbstractSet[str]) -> Problem:
-    """Whether the frames of one ``pair_id`` are one of each family."""
+def _group_problem(group: Sequence[Frame], functionals: Pair, repeated: AbstractSet[str]) -> Problem:
+    """Whether the frames of one ``pair_id`` are one of each side."""
     doubled = sorted({frame.frame_id for frame in group} & repeated)
     if doubled:
         return DUPLICATE_ID, f"frame_id {', '.join(doubled)}"
-    families = Counter("GGA" if frame.functional.is_gga else "r2SCAN" for frame in group)
-    if max(families.values()) > 1:
+    strangers = sorted(
+        f"{frame.frame_id} is {frame.functional}" for frame in group if not functionals.side_of(frame.functional)
+    )
+    if strangers:
+        return WRONG_FUNCTIONAL, f"{strangers[0]}, not of {functionals}"
+    sides = Counter(functionals.side_of(frame.functional) for frame in group)
+    if max(sides.values()) > 1:
         return SEVERAL_PARTNERS, ", ".join(sorted(frame.frame_id for frame in group))
-    if len(families) == 1:
+    if len(sides) == 1:
         return NO_PARTNER, f"only {group[0].frame_id}"
     return None
 
 
-def _pair_problem(group: Sequence[Frame], geometry: Geometry, tolerance: float) -> Problem:
+def _pair_problem(source: Frame, target: Frame, geometry: Geometry, tolerance: float) -> Problem:
     """The first thing that keeps two frames from being a pair."""
-    gga, r2scan = _by_family(group)
-    if gga.material_id != r2scan.material_id:
-        return MATERIAL_DIFFERS, f"{gga.material_id} and {r2scan.material_id}"
-    problem = _frame_problem(gga, geometry) or _frame_problem(r2scan, geometry)
+    if source.material_id != target.material_id:
+        return MATERIAL_DIFFERS, f"{source.material_id} and {target.material_id}"
+    problem = _frame_problem(source, geometry) or _frame_problem(target, geometry)
     if problem is None and geometry is Geometry.SAME_GEOMETRY:
-        problem = _geometry_problem(gga, r2scan, tolerance)
+        problem = _geometry_problem(source, target, tolerance)
     if problem is None and geometry is Geometry.ENERGIES_ONLY:
-        problem = _composition_problem(gga, r2scan)
+        problem = _composition_problem(source, target)
     return problem
 
 
@@ -177,24 +201,36 @@ def _frame_problem(frame: Frame, geometry: Geometry) -> Problem:
     return None
 
 
-def _composition_problem(gga: Frame, r2scan: Frame) -> Problem:
+def _composition_problem(source: Frame, target: Frame) -> Problem:
     """Whether two frames without structure are of the same reduced composition."""
-    first, second = (np.bincount(frame.numbers, minlength=119) / frame.n_atoms for frame in (gga, r2scan))
+    first, second = (np.bincount(frame.numbers, minlength=119) / frame.n_atoms for frame in (source, target))
     return None if np.allclose(first, second, rtol=0, atol=1e-9) else (SPECIES_DIFFER, "of another composition")
 
 
-def _geometry_problem(gga: Frame, r2scan: Frame, tolerance: float) -> Problem:
+def _geometry_problem(source: Frame, target: Frame, tolerance: float) -> Problem:
     """Whether two frames are the same atoms in the same places."""
-    if not np.array_equal(gga.numbers, r2scan.numbers):
-        return SPECIES_DIFFER, f"{gga.n_atoms} and {r2scan.n_atoms} atoms"
-    if tuple(gga.pbc) != tuple(r2scan.pbc):
-        return PBC_DIFFERS, f"{tuple(gga.pbc)} and {tuple(r2scan.pbc)}"
-    apart = np.linalg.norm(gga.cell - r2scan.cell, axis=1).max()
+    if tuple(source.pbc) != tuple(target.pbc):
+        return PBC_DIFFERS, f"{tuple(source.pbc)} and {tuple(target.pbc)}"
+    if not np.array_equal(source.numbers, target.numbers):
+        same = np.array_equal(np.sort(source.numbers), np.sort(target.numbers))
+        what = (
+            f"in another order, and {difference(source, target, tolerance)[1]}"
+            if same
+            else f"{source.n_atoms} and {target.n_atoms} atoms"
+        )
+        return SPECIES_DIFFER, what
+    apart = np.linalg.norm(source.cell - target.cell, axis=1).max()
     if apart > tolerance:
-        return LATTICE_DIFFERS, f"by {apart:.3g} Å, tolerance {tolerance:g} Å"
-    apart = displacements(gga, r2scan).max()
+        return (
+            LATTICE_DIFFERS,
+            f"by {apart:.3g} Å, tolerance {tolerance:g} Å: {difference(source, target, tolerance)[1]}",
+        )
+    apart = displacements(source, target).max()
     if apart > tolerance:
-        return COORDINATES_DIFFER, f"by {apart:.3g} Å, tolerance {tolerance:g} Å"
+        return (
+            COORDINATES_DIFFER,
+            f"by {apart:.3g} Å, tolerance {tolerance:g} Å: {difference(source, target, tolerance)[1]}",
+        )
     return None
 
 

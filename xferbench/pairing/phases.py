@@ -40,15 +40,15 @@ QUICK_CELL = 0.25
 """Part of ``LENGTH`` and ``ANGLE``: the matcher measures in axes of its own choice, where differences may be three times as large."""
 
 KEY = "same_material"
-"""In the provenance of an r2SCAN frame: how it compares with its partner."""
+"""In the provenance of a target frame: how it compares with its partner."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
-    """How an r2SCAN structure differs from the GGA structure of the same phase.
+    """How a target structure differs from the source structure of the same phase.
 
     Attributes:
-        volume_change: Volume per atom in r2SCAN over that in GGA, minus 1.
+        volume_change: Volume per atom in the target over that in the source, minus 1.
         rms: Root mean square distance of the atoms at equal volume, in units of the cube root of the volume per atom.
     """
 
@@ -56,25 +56,25 @@ class Match:
     rms: float
 
 
-def compare(gga: Frame, r2scan: Frame) -> Match | str:
+def compare(source: Frame, target: Frame) -> Match | str:
     """Compare two structures, periodic in three directions.
 
     Returns:
         The match, or in words why there is none.
     """
-    if not (all(gga.pbc) and all(r2scan.pbc)):
+    if not (all(source.pbc) and all(target.pbc)):
         return "not periodic in three directions, so there is no phase to compare"
-    volumes = _volume(gga) / gga.n_atoms, _volume(r2scan) / r2scan.n_atoms
+    volumes = _volume(source) / source.n_atoms, _volume(target) / target.n_atoms
     if min(volumes) <= 0:
         return "a cell without volume"
-    rms = _in_order(gga, r2scan)
-    found = _by_matcher(gga, r2scan) if rms is None else rms
+    rms = _in_order(source, target)
+    found = _by_matcher(source, target) if rms is None else rms
     return found if isinstance(found, str) else Match(volume_change=volumes[1] / volumes[0] - 1, rms=found)
 
 
-def recorded(r2scan: Frame, match: Match) -> Frame:
-    """The r2SCAN frame with the match in its provenance."""
-    return replace(r2scan, provenance={**r2scan.provenance, KEY: asdict(match)})
+def recorded(target: Frame, match: Match) -> Frame:
+    """The target frame with the match in its provenance."""
+    return replace(target, provenance={**target.provenance, KEY: asdict(match)})
 
 
 def _volume(frame: Frame) -> float:

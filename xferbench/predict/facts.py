@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping  # noqa: TC003 - schema reads the annotations
-from dataclasses import asdict, dataclass
-from importlib import metadata
-from pathlib import Path
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from xferbench.errors import UsageError
-from xferbench.records import Digest, Functional
+from xferbench.functionals import Functional  # noqa: TC001 - schema.parse reads the annotations
+from xferbench.models.source import spec_sha256
 from xferbench.schema import parse
-from xferbench.storage import sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from xferbench.models import ModelSpec
-    from xferbench.records import Frame
-
-PACKAGES = (
-    "ase", "chgnet", "fairchem-core", "mace-torch", "matgl", "mattersim", "nequip", "numpy", "orb-models", "scipy",
-    "sevenn", "torch", "xferbench",
-)  # fmt: skip
-"""Whose versions are recorded with predictions, where installed: what commonly decides a potential's numbers."""
 
 FACTS = "facts"
 """Key of the settings under which ``ModelFacts`` are kept: known only once the model is loaded."""
+
+HALVED = "halved"
+"""Key of the settings that counts the batches that had to be cut because memory ran out; absent if none had to be."""
+
+AFTERWARDS = (FACTS, HALVED)
+"""Keys of the settings of a finished file that were not known when the run began."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +38,7 @@ class ModelFacts:
         card: The text of its model card.
         source_sha256: Of the ``model.py`` file alone; ``None`` for a built-in model. Files it imports or loads are
             not covered.
-        versions: Of Python and of those of ``PACKAGES`` that are installed.
+        versions: Of its Python and of the packages that commonly decide numbers; see ``interpreter.PACKAGES``.
     """
 
     functional: Functional
@@ -69,48 +65,17 @@ def facts_of(settings: Mapping[str, Any], where: object) -> ModelFacts:
     Raises:
         FormatError: They do not say it.
     """
-    shared = {key: settings[key] for key in ("source_sha256", "versions") if key in settings}
+    shared = {field.name: settings[field.name] for field in fields(ModelFacts) if field.name in settings}
     return parse(ModelFacts, {**shared, **settings.get(FACTS, {})}, where)
 
 
-def versions() -> dict[str, str]:
-    """Python's and the installed packages' versions; reading them imports nothing."""
-    found = {"python": ".".join(map(str, sys.version_info[:3]))}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def source_sha256(spec: ModelSpec) -> str | None:
-    """Hash of a user's model file.
-
-    Raises:
-        StorageError: It cannot be read.
-    """
-    return None if spec.path is None else sha256(Path(spec.path))
-
-
-def structures_sha256(frames: Iterable[Frame]) -> str:
-    """Digest of ids and structures, without any label."""
-    digest = Digest()
-    for frame in frames:
-        digest.add(frame.frame_id, frame.numbers, frame.positions, frame.cell, str(frame.pbc))
-    return digest.hexdigest()
-
-
-def run_settings(
-    spec: ModelSpec, frames: Sequence[Frame], given: Mapping[str, Any], **options: str | float
-) -> dict[str, Any]:
+def run_settings(spec: ModelSpec, given: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """Everything that decides the numbers and is known before the model is loaded.
 
     Args:
         spec: The model.
-        frames: In the order of the batches.
         given: The caller's own settings: task, data set, limit.
-        options: Device, batch size and time limit.
+        own: The run's: its structures, how they are cut into batches, device, isolation, versions, time limit.
 
     Raises:
         UsageError: ``given`` uses a name that is set here.
@@ -119,13 +84,11 @@ def run_settings(
     own = {
         "kind": "model",
         "model": spec.model_id,
-        "source_sha256": source_sha256(spec),
-        "structures": len(frames),
-        "structures_sha256": structures_sha256(frames),
-        "versions": versions(),
-        **options,
+        "source_sha256": spec_sha256(spec),
+        **({} if spec.functional is None else {"functional": spec.functional}),
+        **own,
     }
-    taken = sorted(set(given) & {*own, FACTS})
+    taken = sorted(set(given) & {*own, *AFTERWARDS})
     if taken:
         raise UsageError(f"settings {', '.join(taken)} are set by the run itself; choose other names")
     return plain({**given, **own})

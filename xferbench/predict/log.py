@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from xferbench.storage import write_text
@@ -19,16 +20,18 @@ class Log:
         self._head = bytearray()
         self._tail = bytearray()
         self._dropped = 0
+        self._lock = Lock()
 
     def feed(self, data: bytes) -> None:
-        """Append output."""
-        room = LIMIT - len(self._head)
-        self._head += data[:room]
-        self._tail += data[room:]
-        excess = len(self._tail) - LIMIT
-        if excess > 0:
-            del self._tail[:excess]
-            self._dropped += excess
+        """Append output; several workers may do so at once."""
+        with self._lock:
+            room = LIMIT - len(self._head)
+            self._head += data[:room]
+            self._tail += data[room:]
+            excess = len(self._tail) - LIMIT
+            if excess > 0:
+                del self._tail[:excess]
+                self._dropped += excess
 
     def text(self) -> str:
         """What is kept; a line in the middle says how much is not."""

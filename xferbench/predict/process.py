@@ -1,29 +1,27 @@
-"""The parent's end of a worker: start it, ask it, bound its time and its output, and leave nothing of it behind."""
+"""The run's end of a model's process: start it, ask it, bound its time and its output, and leave nothing of it behind."""
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import selectors
 import signal
 import subprocess
-import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from xferbench.models.wire import decode, encode, length
 from xferbench.predict.reasons import ended, timed_out
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
-    from xferbench.predict.log import Log
+    from numpy.typing import NDArray
 
-SECRET = re.compile(r"TOKEN|SECRET|PASSW|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|CREDENTIAL", re.IGNORECASE)
-"""Environment variables whose names match are not handed to a model."""
+    from xferbench.predict.log import Log
+    from xferbench.predict.sandbox import Launch
 
 HEARTBEAT = 0.1
 """Seconds between two looks whether the worker still lives, when it says nothing."""
@@ -32,6 +30,8 @@ GRACE = 5.0
 """Seconds that a worker has to end by itself after its last request, for its exit handlers."""
 
 CHUNK = 1 << 16
+
+Reply = tuple[dict[str, Any], "dict[str, NDArray[Any]]"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,36 +42,27 @@ class Lost:
 
 
 class Worker:
-    """One worker process, alone in its session and process group.
+    """One process that serves the model, alone in its session and process group.
 
     Leaving the ``with`` block, or ``kill``, ends the whole group. If this process dies first, the worker's guard does it.
     """
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, launch: Launch, log: Log) -> None:
         self._log = log
+        self._wrapped = launch.isolation == "bwrap"
         requests, self._requests = os.pipe()
         self._replies, replies = os.pipe()
         lifeline, self._lifeline = os.pipe()
         theirs = (requests, replies, lifeline)
-        command = [
-            sys.executable,
-            "-u",
-            "-P",
-            "-X",
-            "faulthandler",
-            "-m",
-            "xferbench.predict.worker",
-            *map(str, theirs),
-        ]
         try:
             self._process = subprocess.Popen(
-                command,
+                launch.arguments(*theirs),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 pass_fds=theirs,
                 start_new_session=True,
-                env=environment(os.environ),
+                env=dict(launch.environment),
             )
         finally:
             for descriptor in theirs:
@@ -81,25 +72,25 @@ class Worker:
             os.set_blocking(descriptor, False)
         self._alive = True
 
-    def ask(self, request: Mapping[str, Any], timeout: float) -> dict[str, Any] | Lost:
+    def ask(
+        self, request: Mapping[str, Any], timeout: float, arrays: Mapping[str, NDArray[Any]] | None = None
+    ) -> Reply | Lost:
         """Send a request and wait for its reply. A worker that is lost is dead when this returns.
 
         Args:
-            request: Plain values; see ``worker``.
+            request: Plain values; see ``server``.
             timeout: Seconds until the worker is killed.
+            arrays: What goes with it.
         """
-        line = self._converse(json.dumps(request, allow_nan=False).encode() + b"\n", timeout)
-        if isinstance(line, Lost):
+        data = self._converse(encode(request, arrays), timeout)
+        if isinstance(data, Lost):
             self.kill()
-            return line
+            return data
         try:
-            reply = json.loads(line)
+            return decode(data)
         except ValueError:
-            reply = None
-        if isinstance(reply, dict):
-            return reply
-        self.kill()
-        return Lost("wrote into the pipe for its answers")
+            self.kill()
+            return Lost("wrote into the pipe for its answers")
 
     def close(self) -> None:
         """Tell the worker that there is nothing more to do, give it a moment, and end what is left of its group."""
@@ -108,6 +99,12 @@ class Worker:
             self._requests = -1
             self._converse(b"", GRACE)
             self.kill()
+
+    def interrupt(self) -> None:
+        """Kill the process group and leave the rest to the thread that waits for an answer."""
+        if self._alive:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def kill(self) -> None:
         """End the whole process group at once. SIGTERM is not tried: a model may ignore it."""
@@ -133,19 +130,20 @@ class Worker:
         else:
             self.kill()
 
-    def _converse(self, message: bytes, timeout: float) -> bytes | Lost:
-        """Write ``message`` and read one line, while whatever the model prints goes to the log.
+    def _converse(self, message: bytes, timeout: float) -> bytearray | Lost:
+        """Write ``message`` and read one, while whatever the model prints goes to the log.
 
         All three pipes are served at once, so that none can fill up and stop the other side.
         """
         deadline = time.monotonic() + timeout
         outgoing, incoming = memoryview(message), bytearray()
+        size: int | None = None
         with selectors.DefaultSelector() as selector:
             selector.register(self._replies, selectors.EVENT_READ)
             selector.register(self._output, selectors.EVENT_READ)
             if outgoing:
                 selector.register(self._requests, selectors.EVENT_WRITE)
-            while not incoming.endswith(b"\n"):
+            while size is None or len(incoming) < size:
                 # looked at before the pipes, so that what a worker says before it ends is still heard
                 status = self._process.poll()
                 left = deadline - time.monotonic()
@@ -162,12 +160,17 @@ class Worker:
                 if self._replies in ready:
                     data = os.read(self._replies, CHUNK)
                     incoming += data
+                    size = length(incoming)
                     if data:
                         continue
                     selector.unregister(self._replies)
                 if status is not None:
-                    return Lost(ended(status))
-        return bytes(incoming)
+                    return Lost(ended(self._own(status)))
+        return incoming
+
+    def _own(self, status: int) -> int:
+        """The status of the model's process: bubblewrap passes a signal on as 128 and its number, as shells do."""
+        return 128 - status if self._wrapped and status > 128 else status
 
     def _write(self, data: memoryview) -> memoryview:
         """Write what the pipe takes; what is left, which is nothing if nobody reads any more."""
@@ -189,9 +192,3 @@ class Worker:
             return True
         self._log.feed(data)
         return bool(data)
-
-
-def environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """What of the environment a worker gets: no secrets, and one order of sets and dictionaries in every process."""
-    kept = {name: value for name, value in variables.items() if not SECRET.search(name)}
-    return {"PYTHONHASHSEED": "0", **kept}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import signal
 
-from xferbench.models.contract import describe, one_line
+from xferbench.models.contract import one_line
 
 VOLATILE = (
     (re.compile(r"(?<![\w.)\]])(?:/[^\s/'\"<>:,;()]+)+/"), "…/"),  # folders: only the file's own name stays
@@ -26,16 +26,6 @@ def stable(text: str) -> str:
     for pattern, replacement in VOLATILE:
         line = pattern.sub(replacement, line)
     return one_line(line) or "failed without a message"
-
-
-def raised(error: BaseException) -> str:
-    """What foreign code raised, ``Type: message``, also when it cannot even say its message."""
-    if isinstance(error, SystemExit):
-        return f"called sys.exit({error.code!r})"
-    try:
-        return describe(error)
-    except Exception:  # noqa: BLE001 - a foreign __str__ may raise anything; the type is still worth telling
-        return f"{type(error).__name__}, whose message cannot be shown"
 
 
 def timed_out(seconds: float) -> str:

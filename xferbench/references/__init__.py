@@ -20,9 +20,11 @@ solution gives it the same energy; ``estimable`` says so for each structure, and
 | ``corrections`` | what MP2020 would add to an energy |
 | ``tables`` | tables of isolated atoms from files |
 | ``labels`` | pairs of labels as arrays |
-| ``schemes`` | every way to get from GGA to r2SCAN energies by elements, behind one interface |
+| ``schemes`` | every way to get from source to target energies by elements, behind one interface |
 | ``comparing`` | the schemes side by side on structures they were not fitted to |
 | ``curve`` | what is left against the number of labelled structures |
+| ``zeros`` | which code and potentials energies are relative to |
+| ``exporting`` | references in the files of training packages |
 | ``attribution`` | each element's share of the gap, and groups of materials |
 
 References:

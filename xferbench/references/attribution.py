@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from xferbench.measure import ClusterBootstrap, clusters
 from xferbench.references.comparing import Estimate
 from xferbench.references.composition import symbols
 from xferbench.references.elemental import beyond_rounding, composition_energies
-from xferbench.statistics import ClusterBootstrap, clusters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -3,7 +3,7 @@
 Two different uncertainties are given, both from a bootstrap over whole materials. That of an element's shift resamples the
 calibration materials and fits anew. That of an error on the test pairs resamples the test materials and leaves the fit.
 
-The explained fraction is 1 - Σ(e - ê)²/Σ(g - ḡ)² with g the gap, ê the scheme's r2SCAN energy and ḡ the mean gap of the
+The explained fraction is 1 - Σ(e - ê)²/Σ(g - ḡ)² with g the gap, ê the scheme's target energy and ḡ the mean gap of the
 calibration pairs: 0 for ``mean``, 1 for a perfect scheme, and negative below.
 """
 
@@ -15,21 +15,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xferbench.errors import DataError
+from xferbench.measure import ClusterBootstrap, clusters
 from xferbench.references.composition import symbols
 from xferbench.references.elemental import RESOLUTION, beyond_rounding, composition_energies
 from xferbench.references.schemes import SCHEMES, Calibration, paired_shift
-from xferbench.statistics import ClusterBootstrap, clusters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from xferbench.measure import Interval
     from xferbench.references.elemental import Offsets
     from xferbench.references.labels import Labels
     from xferbench.references.schemes import Fitted, Scheme
     from xferbench.references.tables import Tables
-    from xferbench.statistics import Interval
 
     Floats = NDArray[np.float64]
 
@@ -50,7 +50,7 @@ class Errors:
     Attributes:
         n_pairs: Judged.
         n_left_out: Not judged, because the calibration pairs do not determine the composition or a model says nothing.
-        mae: Of the r2SCAN energy, eV/atom.
+        mae: Of the target energy, eV/atom.
         rmse: The same.
         explained: Fraction of the gap's scatter.
     """
@@ -111,7 +111,7 @@ class Comparison:
         outcomes: In the order of ``SCHEMES``.
         n_structures: Symbol -> calibration pairs that contain the element; 0 for one that only test pairs contain.
         unseen: Elements of the test pairs without any calibration pair: no scheme but a table knows their shift.
-        correlation_raw: Pearson's coefficient of GGA and r2SCAN energies per atom of the test pairs.
+        correlation_raw: Pearson's coefficient of source and target energies per atom of the test pairs.
         correlation_referenced: The same after each functional's own references, fitted on the calibration pairs.
     """
 
@@ -278,7 +278,7 @@ def _shifts(scheme: Scheme, calibration: Calibration, fitted: Fitted, settings: 
 
 
 def _shift(value: float, drawn: Floats, plan: ClusterBootstrap, n_clusters: int) -> Shift:
-    """One element. Of a single material, or of resamples that agree but for rounding, there is no error to tell.
+    """One element. Of too few materials, or of resamples that agree but for rounding, there is no error to tell.
 
     They agree where one material alone tells the shift, the others each having an element of their own.
     """

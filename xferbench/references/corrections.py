@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xferbench.records import Functional
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -66,7 +64,7 @@ def mp2020(frame: Frame) -> float | None:
         return _of_anion(counts)
     metals = {number: count for number, count in counts.items() if number in METALS_WITH_U}
     sure = (counts.keys() & ANIONS.keys()) <= WEAK | {FLUORINE}
-    if not sure or (metals and frame.functional is not Functional.PBE_U):
+    if not sure or (metals and not frame.functional.hubbard_u):
         return None
     total = sum(METALS_WITH_U[number] * count for number, count in metals.items())
     total += ANIONS[FLUORINE] * counts.get(FLUORINE, 0)

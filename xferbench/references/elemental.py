@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xferbench.errors import DataError, FormatError
-from xferbench.records import Functional  # noqa: TC001 - as above
+from xferbench.functionals import Functional  # noqa: TC001 - as above
 from xferbench.references.composition import (
     atomic_number,
     checked_energies,

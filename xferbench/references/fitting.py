@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from xferbench.records import Frame, Functional
+    from xferbench.functionals import Functional
+    from xferbench.records import Frame
 
     Floats = NDArray[np.float64]
     Numbers = Sequence[NDArray[np.int64]]

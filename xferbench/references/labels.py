@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from xferbench.records import Pair, Predictions
+    from xferbench.functionals import Functional
+    from xferbench.records import FramePair, Predictions
 
     Floats = NDArray[np.float64]
 
@@ -28,9 +29,10 @@ class Labels:
         fractions: (n, n_elements) composition; rows sum to 1.
         n_atoms: (n,) atoms in the cell of the target's frame.
         materials: (n,) material ids.
-        source: (n,) GGA energies, eV/atom.
-        target: (n,) r2SCAN energies, eV/atom.
+        source: (n,) source energies, eV/atom.
+        target: (n,) target energies, eV/atom.
         model: (n,) energies that a model predicts, eV/atom, NaN where it does not; None without a model.
+        functionals: Of the source and of the target, which tables of isolated atoms are looked up by; none without pairs.
         n_dropped: Pairs that were left out because an energy is missing.
     """
 
@@ -41,6 +43,7 @@ class Labels:
     source: Floats
     target: Floats
     model: Floats | None = None
+    functionals: tuple[Functional, ...] = ()
     n_dropped: int = 0
 
     def __len__(self) -> int:
@@ -71,23 +74,23 @@ class Labels:
 
 
 def pair_labels(
-    pairs: Sequence[Pair], predictions: Predictions | None = None, *, elements: Sequence[int] | None = None
+    pairs: Sequence[FramePair], predictions: Predictions | None = None, *, elements: Sequence[int] | None = None
 ) -> Labels:
     """Energies of pairs per atom. A pair without both energies is left out and counted.
 
     Args:
-        pairs: Of one data set.
-        predictions: Of a model for the r2SCAN frames of the pairs, by ``frame_id``; frames it lacks are NaN.
+        pairs: Of one data set, with one functional on each side.
+        predictions: Of a model for the target frames of the pairs, by ``frame_id``; frames it lacks are NaN.
         elements: Atomic numbers of the columns; those that occur if not given.
 
     Raises:
         DataError: An element is not among ``elements``.
     """
-    whole = [pair for pair in pairs if pair.gga.energy is not None and pair.r2scan.energy is not None]
-    numbers = [pair.r2scan.numbers for pair in whole]
+    whole = [pair for pair in pairs if pair.source.energy is not None and pair.target.energy is not None]
+    numbers = [pair.target.numbers for pair in whole]
     columns = tuple(present_elements(numbers) if elements is None else elements)
-    source = [pair.gga.energy / pair.gga.n_atoms for pair in whole if pair.gga.energy is not None]
-    target = [pair.r2scan.energy / pair.r2scan.n_atoms for pair in whole if pair.r2scan.energy is not None]
+    source = [pair.source.energy / pair.source.n_atoms for pair in whole if pair.source.energy is not None]
+    target = [pair.target.energy / pair.target.n_atoms for pair in whole if pair.target.energy is not None]
     return Labels(
         elements=columns,
         fractions=composition_matrix(numbers, columns),
@@ -96,13 +99,14 @@ def pair_labels(
         source=np.array(source, dtype=np.float64),
         target=np.array(target, dtype=np.float64),
         model=None if predictions is None else _predicted(whole, predictions),
+        functionals=(pairs[0].source.functional, pairs[0].target.functional) if pairs else (),
         n_dropped=len(pairs) - len(whole),
     )
 
 
-def _predicted(pairs: Sequence[Pair], predictions: Predictions) -> Floats:
+def _predicted(pairs: Sequence[FramePair], predictions: Predictions) -> Floats:
     energy = {record.frame_id: record.energy for record in predictions.records}
-    frames = [pair.r2scan for pair in pairs]
+    frames = [pair.target for pair in pairs]
     values = [energy.get(frame.frame_id) for frame in frames]
     return np.array(
         [np.nan if value is None else value / frame.n_atoms for frame, value in zip(frames, values, strict=True)],

@@ -83,7 +83,7 @@ def not_the_gap(shift: Mapping[str, float], labels: Labels) -> str | None:
         return None
     return (
         f"leave {left:.3g} eV/atom of the gap between the labels of {len(gap)} training pairs, where one shift for all atoms "
-        f"leaves {mean:.3g}: check that they are in eV, PBE and r2SCAN in their places, and of the code and pseudopotentials "
+        f"leaves {mean:.3g}: check that they are in eV, source and target in their places, and of the code and pseudopotentials "
         "of the labels"
     )
 

@@ -1,22 +1,23 @@
-"""Ways to get from a GGA energy to an r2SCAN energy with numbers per element, behind one interface.
+"""Ways to get from a source energy to a target energy with numbers per element, behind one interface.
 
-A scheme is fitted on calibration pairs and then predicts the r2SCAN energy per atom of any structure,
+A scheme is fitted on calibration pairs and then predicts the target energy per atom of any structure,
 
     e = b + c·Δ + (s - 1)(b - c·R)
 
-with b the GGA label (or, for the model-aware scheme, the energy a model predicts), c the composition fractions, and Δ one
+with b the source label (or, for the model-aware scheme, the energy a model predicts), c the composition fractions, and Δ one
 shift per element. Only the two-step scheme scales (s ≠ 1), and what it scales is the energy beyond the references R.
 
 | scheme | Δ of an element | source |
 |---|---|---|
-| ``none`` | 0 | |
+| ``source`` | 0: the source's own | |
+| ``fit`` | least squares of the target label alone, with b = 0 | Huang et al. 2025, Eq. 2 |
 | ``mean`` | the mean gap, the same for all elements | |
 | ``independent`` | difference of two fits, one per functional | Huang et al. 2025, Eq. 2 and 3 |
 | ``paired`` | least squares of the gap on fractions, each structure counting once | Eq. 2 on differences |
 | ``counts`` | the same on atom counts and total energies, so that large cells count more | MACE, ``E0s="average"`` |
 | ``ridge`` | ``paired``, shrunk towards the mean gap | Hoerl and Kennard 1970 |
 | ``huber`` | ``paired``, outliers weighted down | Huber 1964 |
-| ``model`` | least squares of target minus model prediction, on counts | MACE, ``E0s="estimated"``; Tompa et al. |
+| ``model-aware`` | least squares of target minus model prediction, on counts | MACE, ``E0s="estimated"``; Tompa et al. |
 | ``atoms`` | difference of isolated-atom energies | Huang et al. 2025, cohesive convention; MatPES |
 | ``phases`` | difference of the lowest elemental energies among the pairs | Huang et al. 2025, formation convention |
 | ``two-step`` | core shift first (``atoms`` if given, else ``independent``), then atomisation energies scaled by s | after TEA |
@@ -35,11 +36,10 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from xferbench.records import Functional
 from xferbench.references.composition import symbols
 from xferbench.references.elemental import Offsets, composition_energies
 from xferbench.references.fitting import fit_matrix
@@ -93,21 +93,21 @@ class Fitted:
 
     Attributes:
         shift: Δ, eV/atom.
-        on_model: Whether the shift belongs to a model's prediction instead of the GGA label.
+        base: What the shift is added to: the ``source`` label, the prediction of a ``model``, or ``nothing``.
         core: R of the source, from which the scaled part is measured.
         scale: s.
         note: A number the fit chose by itself, in words.
     """
 
     shift: Offsets
-    on_model: bool = False
+    base: Literal["source", "model", "nothing"] = "source"
     core: Offsets | None = None
     scale: float = 1.0
     note: str = ""
 
     def predict(self, labels: Labels) -> Floats:
-        """(n,) r2SCAN energies in eV/atom; NaN where the calibration pairs do not determine the composition."""
-        base = labels.model if self.on_model else labels.source
+        """(n,) target energies in eV/atom; NaN where the calibration pairs do not determine the composition."""
+        base = {"source": labels.source, "model": labels.model, "nothing": np.zeros(len(labels))}[self.base]
         if base is None:
             return np.full(len(labels), np.nan)
         energies: Floats = base + composition_energies(self.shift, labels.fractions, labels.elements)
@@ -123,6 +123,7 @@ class Scheme:
 
     Attributes:
         about: What it does, for a table.
+        paired: Whether it needs the source label of the same material.
         source: Paper or code.
         fit: Fits it. Raises ``DataError`` if no calibration pair counts.
         lacking: Why it cannot be used on a calibration; None if it can.
@@ -133,10 +134,15 @@ class Scheme:
     source: str
     fit: Callable[[Calibration], Fitted]
     lacking: Callable[[Calibration], str | None] = lambda _: None
+    paired: bool = True
 
 
-def _none(calibration: Calibration) -> Fitted:
+def _source(calibration: Calibration) -> Fitted:
     return Fitted(shift=Offsets(energies=dict.fromkeys(calibration.labels.symbols, 0.0)))
+
+
+def _fit(calibration: Calibration) -> Fitted:
+    return Fitted(shift=calibration.fit(calibration.labels.target), base="nothing", note="what binds is left out")
 
 
 def _mean(calibration: Calibration) -> Fitted:
@@ -177,12 +183,12 @@ def _model(calibration: Calibration) -> Fitted:
     labels = calibration.labels
     predicted = np.full(len(labels), np.nan) if labels.model is None else labels.model
     shift = calibration.fit(labels.target - predicted, by_counts=True)
-    return Fitted(shift=shift, on_model=True, note="added to the model's prediction, whose own error counts too")
+    return Fitted(shift=shift, base="model", note="added to the model's prediction, whose own error counts too")
 
 
 def _no_model(calibration: Calibration) -> str | None:
     if calibration.labels.model is None:
-        return "needs the energies that a GGA model predicts for the r2SCAN frames: --predictions FILE"
+        return "needs the energies that a source model predicts for the target frames: --predictions FILE"
     if not np.isfinite(calibration.labels.model[calibration.weights > 0]).any():
         return "the predictions have no energy of a calibration frame; predict the train split too"
     return None
@@ -198,7 +204,7 @@ def _atoms(calibration: Calibration) -> Fitted:
 def _no_atoms(calibration: Calibration) -> str | None:
     if calibration.atoms is None:
         return "needs isolated atoms of the same code and pseudopotentials as the labels: --atoms FILE"
-    lacking = [item.value for item in (Functional.PBE, Functional.R2SCAN) if item not in calibration.atoms]
+    lacking = [name for name in calibration.labels.functionals if name not in calibration.atoms]
     return f"the table of isolated atoms has no {' and no '.join(lacking)}" if lacking else None
 
 
@@ -241,7 +247,8 @@ def _difference(target: Offsets, source: Offsets) -> Offsets:
 
 def _atom_tables(calibration: Calibration) -> tuple[Offsets, Offsets]:
     tables = calibration.atoms or {}
-    return Offsets(energies=tables[Functional.PBE]), Offsets(energies=tables[Functional.R2SCAN])
+    source, target = (Offsets(energies=tables[name]) for name in calibration.labels.functionals)
+    return source, target
 
 
 def _pure(calibration: Calibration) -> NDArray[np.bool_]:
@@ -261,7 +268,14 @@ def _lowest(calibration: Calibration, energies: Floats) -> Offsets:
 
 
 _TABLE = (
-    Scheme(name="none", about="GGA energies as they are", source="", fit=_none),
+    Scheme(name="source", about="source energies as they are", source="", fit=_source, paired=False),
+    Scheme(
+        name="fit",
+        about="target labels alone, fitted",
+        source="Huang et al. 2025, Eq. 2",
+        fit=_fit,
+        paired=False,
+    ),
     Scheme(name="mean", about="one shift for every atom", source="", fit=_mean),
     Scheme(
         name="independent",
@@ -274,11 +288,12 @@ _TABLE = (
     Scheme(name="ridge", about="shrunk towards the mean gap", source="Hoerl and Kennard 1970", fit=_ridge),
     Scheme(name="huber", about="outliers weighted down", source="Huber 1964", fit=_huber),
     Scheme(
-        name="model",
+        name="model-aware",
         about="fit to target minus model prediction",
         source='MACE, E0s="estimated"; arXiv:2606.12704',
         fit=_model,
         lacking=_no_model,
+        paired=False,
     ),
     Scheme(
         name="atoms",

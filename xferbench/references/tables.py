@@ -13,7 +13,7 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from xferbench.errors import FormatError
-from xferbench.records import Functional
+from xferbench.functionals import Functional
 from xferbench.references.plausibility import implausible
 from xferbench.storage import read_bytes, read_json, to_json
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    Tables = dict[Functional, dict[str, float]]
+    Tables = Mapping[Functional, Mapping[str, float]]
 
 
 def read_atoms(path: Path) -> Tables:
@@ -36,11 +36,16 @@ def read_atoms(path: Path) -> Tables:
         FormatError: It has no table of a functional, a value that is no number, or an energy that cannot be right.
     """
     raw = read_json(path) if path.suffix == ".json" else _read_csv(path)
-    names = [functional.value for functional in Functional]
-    if not isinstance(raw, dict) or not set(names) & set(raw):
-        raise FormatError(f"{path} has no table of {', '.join(names)}; name one column or key after each functional")
+    found = {} if not isinstance(raw, dict) else {name: Functional.get(name) for name in raw}
     problems: list[str] = []
-    tables = {Functional(name): _numbers(raw[name], name, problems) for name in names if name in raw}
+    tables: dict[Functional, dict[str, float]] = {}
+    for name, functional in found.items():
+        if functional in tables:
+            problems.append(f"{name} is a second table of {functional}")
+        elif functional is not None:
+            tables[functional] = _numbers(raw[name], name, problems)
+    if not tables:
+        raise FormatError(f"{path} has no table of a functional; name one column or key after each, as PBE and r2SCAN")
     for functional, table in tables.items():
         problems += [f"{functional} {symbol} {why}" for symbol, why in implausible(table).items()]
     if problems:
@@ -48,9 +53,9 @@ def read_atoms(path: Path) -> Tables:
     return tables
 
 
-def digest(tables: Mapping[Functional, Mapping[str, float]]) -> str:
+def digest(tables: Tables) -> str:
     """SHA-256 of tables, the same for the same numbers in any order; empty if there are none."""
-    plain = {functional.value: dict(sorted(table.items())) for functional, table in sorted(tables.items())}
+    plain = {functional: dict(sorted(table.items())) for functional, table in sorted(tables.items())}
     return f"sha256:{hashlib.sha256(to_json(plain).encode()).hexdigest()}" if plain else ""
 
 

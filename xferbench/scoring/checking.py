@@ -8,29 +8,34 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xferbench import references
-from xferbench.dataset import pair_flags
+from xferbench import measure
+from xferbench.dataset import read_labels
 from xferbench.errors import DataError, PredictionsError, UsageError
 from xferbench.hygiene import HUBBARD_U
-from xferbench.records import Functional, Prediction
-from xferbench.scoring.reading import normal, some
+from xferbench.labels import PredictionTable, Ragged, Values
+from xferbench.records import LARGEST, Digest, Frame, Prediction
+from xferbench.results import DatasetEntry
+from xferbench.scoring.reading import some
+from xferbench.scoring.slicing import with_hubbard
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
     from xferbench.dataset import Dataset
-    from xferbench.records import Frame, Predictions
+    from xferbench.functionals import Side
+    from xferbench.labels import Labels
+    from xferbench.records import Predictions
     from xferbench.tasks import Task
 
     Floats = NDArray[np.float64]
+    Integers = NDArray[np.int64]
+    Mask = NDArray[np.bool_]
+    Objects = NDArray[np.object_]
 
 NO_PREDICTION = "no prediction"
 """The error of a frame that predictions leave out, where that is allowed."""
-
-LARGEST = 1e100
-"""Numbers beyond this are as useless as infinity, and their squares soon are infinite."""
 
 PER_ATOM_RATIO = 0.5
 """Energies times atoms must fit the labels at least this much better before they are called per-atom energies."""
@@ -38,27 +43,61 @@ PER_ATOM_RATIO = 0.5
 PER_ATOM_FLOOR = 1e-3
 """eV/atom. Energies that fit the labels better than this are not doubted."""
 
+DOUBTED = 20_000
+"""Energies that are looked at to tell eV from eV/atom."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Expected:
-    """The frames a task wants predictions for, each list sorted by ``frame_id``.
+    """The pairs whose frames of one side a task wants predictions for, each part sorted by ``frame_id`` of that side.
 
     Attributes:
-        test: Frames that are scored.
-        calibration: Frames that elemental offsets are fitted on.
+        dataset: That they are of.
+        side: To be predicted.
+        test: Pairs that are scored.
+        calibration: Pairs that elemental offsets are fitted on.
+        frame_ids: Returns the ids of all frames of the data set. Predictions of those that are not expected are ignored.
         limit: Number of test frames if they are not all of them.
-        excluded: Pair id -> those of its flags that the task excludes, of the pairs left out.
+        excluded: Flag that the task excludes -> pairs of the split that have it.
+        n_excluded: Pairs left out, with any of them.
     """
 
-    test: Sequence[Frame]
-    calibration: Sequence[Frame]
+    dataset: DatasetEntry
+    side: Side
+    test: Labels
+    calibration: Labels
+    frame_ids: Callable[[], frozenset[str]]
     limit: int | None = None
-    excluded: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    excluded: Mapping[str, int] = field(default_factory=dict)
+    n_excluded: int = 0
 
     @property
     def frames(self) -> list[Frame]:
-        """All of them, sorted by ``frame_id``."""
-        return sorted((*self.test, *self.calibration), key=lambda frame: frame.frame_id)
+        """All frames to predict, sorted by ``frame_id``; if they were read with structures."""
+        return sorted((*self.test_frames, *self.calibration_frames), key=lambda frame: frame.frame_id)
+
+    @property
+    def test_frames(self) -> list[Frame]:
+        """Those that are scored, as ``frames``."""
+        return [self.test.structures[i].of(self.side) for i in range(len(self.test))]
+
+    @property
+    def calibration_frames(self) -> list[Frame]:
+        """Those that offsets are fitted on, as ``frames``."""
+        return [self.calibration.structures[i].of(self.side) for i in range(len(self.calibration))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Answer:
+    """Predictions of some frames, in their order.
+
+    Attributes:
+        values: NaN or nothing where there is no prediction.
+        error: (n,) why there is none, else None.
+    """
+
+    values: Values
+    error: Objects
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -66,21 +105,24 @@ class Checked:
     """Predictions that fit.
 
     Attributes:
-        records: ``frame_id`` -> prediction, one for each expected frame.
+        test: Of the test frames.
+        calibration: Of the calibration frames.
         ignored: Number of predictions of other frames of the data set.
     """
 
-    records: Mapping[str, Prediction]
+    test: Answer
+    calibration: Answer
     ignored: int
 
 
-def expected_frames(task: Task, dataset: Dataset, *, limit: int | None = None) -> Expected:
-    """The frames to predict.
+def expected_frames(task: Task, dataset: Dataset, *, limit: int | None = None, structures: bool = True) -> Expected:
+    """The frames to predict, and everything that is known of their labels: the one time that the data set is read.
 
     Args:
-        task: Names the splits and the functional.
-        dataset: Holds the frames.
+        task: Names the splits, the side and the number of calibration frames.
+        dataset: Holds the pairs.
         limit: Take only the first test frames by ``frame_id``, for a trial; all calibration frames stay.
+        structures: Whether frames are wanted, to run a model on, and not only their labels.
 
     Raises:
         UsageError: The limit is not positive.
@@ -90,50 +132,65 @@ def expected_frames(task: Task, dataset: Dataset, *, limit: int | None = None) -
         raise UsageError(f"the limit must be at least 1, not {limit}; leave it out to score all frames")
     dataset.check_pairs()
     dataset.check_structures()
-    lists = {}
-    for split in (task.split, task.calibration):
-        lists[split] = sorted(dataset.frames(task.family, split), key=lambda frame: frame.frame_id)
-        if not lists[split]:
-            raise DataError(
-                f"split {split!r} of data set {dataset.name} has no {task.family} frames; choose another split"
-            )
-    excluded = excluded_pairs(task, dataset)
-    test = [frame for frame in lists[task.split] if frame.pair_id not in excluded]
-    if not test:
-        raise DataError(f"task {task.key} excludes all {len(excluded)} pairs of {task.split!r}; exclude fewer flags")
+    without_u = HUBBARD_U in task.pairs.exclude
+
+    def eligible(labels: Labels) -> Mask:
+        there = np.isfinite(labels.of(task.side).values.energy)
+        return there & ~with_hubbard(labels, task.side) if without_u else there
+
+    read = read_labels(
+        dataset,
+        task.split,
+        task.calibration,
+        eligible=eligible,
+        at_most=task.calibration_frames,
+        structures=structures,
+    )
+    if not len(read.test):
+        raise DataError(
+            f"split {task.split!r} of data set {dataset.name} has no {task.side} frames; choose another split"
+        )
+    if not len(read.calibration):
+        raise DataError(
+            f"split {task.calibration!r} of data set {dataset.name} has no {task.side} frames with an energy to calibrate on; "
+            "choose another split"
+        )
+    flags = {name: read.test.flags[name] for name in task.pairs.exclude}
+    left_out = np.logical_or.reduce(list(flags.values())) if flags else np.zeros(len(read.test), dtype=bool)
+    if left_out.all():
+        raise DataError(f"task {task.key} excludes all {len(left_out)} pairs of {task.split!r}; exclude fewer flags")
+    test = _by_frame(read.test.take(~left_out), task.side)
     limited = limit is not None and limit < len(test)
-    with_u = Functional.PBE_U if HUBBARD_U in task.pairs.exclude else None
+    test = test.take(np.arange(limit or 0)) if limited else test
+    calibration = _by_frame(read.calibration, task.side)
+    scored = Digest()
+    scored.add(test.digest, calibration.digest)
     return Expected(
-        test=test[:limit],
-        calibration=[frame for frame in lists[task.calibration] if frame.functional is not with_u],
+        dataset=DatasetEntry(
+            name=dataset.name, version=dataset.version, fingerprint=dataset.fingerprint, labels=scored.hexdigest()
+        ),
+        side=task.side,
+        test=test,
+        calibration=calibration,
+        frame_ids=read.frame_ids,
         limit=limit if limited else None,
-        excluded=excluded,
+        excluded={name: int(mask.sum()) for name, mask in flags.items()},
+        n_excluded=int(left_out.sum()),
     )
 
 
-def excluded_pairs(task: Task, dataset: Dataset) -> dict[str, frozenset[str]]:
-    """Pair id -> those of its flags that the task excludes, of the pairs of the scored split that have any."""
-    unwanted = frozenset(task.pairs.exclude)
-    if not unwanted:
-        return {}
-    flags = pair_flags(dataset, task.split)
-    return {pair_id: found & unwanted for pair_id, found in flags.items() if found & unwanted}
+def _by_frame(labels: Labels, side: Side) -> Labels:
+    return labels.take(np.argsort(labels.of(side).frame_id.astype(str), kind="stable"))
 
 
 def check(
-    predictions: Predictions,
-    expected: Expected,
-    known: Iterable[str],
-    *,
-    allow_missing: bool = False,
-    where: object = "predictions",
+    predictions: Predictions, expected: Expected, *, allow_missing: bool = False, where: object = "predictions"
 ) -> Checked:
     """Match predictions with frames.
 
     Args:
         predictions: As a model or a file gave them.
         expected: Frames that need one.
-        known: Ids of all frames of the data set. Predictions of those that are not expected are ignored and counted.
         allow_missing: Count frames without prediction as failures instead of refusing.
         where: The file, for the message.
 
@@ -141,60 +198,94 @@ def check(
         PredictionsError: Ids missing, doubled or unknown; neither numbers nor error, or both; wrong shapes; numbers that
             are not finite; energies that look like eV/atom. All in one message.
     """
-    frames = {frame.frame_id: frame for frame in expected.frames}
-    records = {record.frame_id: record for record in predictions.records if record.frame_id in frames}
+    table = PredictionTable.of(predictions.records)
+    sides = [part.of(expected.side) for part in (expected.test, expected.calibration)]
+    ids = np.concatenate([side.frame_id for side in sides])
+    n_atoms = np.concatenate([side.n_atoms for side in sides])
+    energies = np.concatenate([side.values.energy for side in sides])
+    place = {frame_id: i for i, frame_id in enumerate(ids.tolist())}
+    row_of = np.full(len(ids), -1)
+    for row, frame_id in enumerate(table.frame_id.tolist()):
+        at = place.get(frame_id)
+        if at is not None:
+            row_of[at] = row
+    found = np.flatnonzero(row_of >= 0)
+    given = table.take(row_of[found])
     # only floors may predict no energy at all: a potential without energies is a mistake in the file
-    energy_needed = predictions.settings.get("kind") != "floor"
-    problems = _id_problems(predictions, frames, known, allow_missing=allow_missing)
-    problems += _content_problems(records.values(), energy_needed=energy_needed)
-    problems += _shape_problems(records.values(), frames)
-    problems += _finite_problems(records.values())
-    problems = problems or _per_atom_problems(records, frames)
+    problems = _id_problems(table, expected, ids, row_of, allow_missing=allow_missing)
+    problems += _content_problems(given, energy_needed=predictions.settings.get("kind") != "floor", odd=table.odd)
+    problems += _shape_problems(given, n_atoms[found], table.odd)
+    problems += _finite_problems(given)
+    if not problems:
+        numbers = Ragged.join([side.numbers for side in sides]).take(found)
+        problems = _per_atom_problems(given.energy, energies[found], numbers)
     if problems:
         raise PredictionsError(f"{where}: {'; '.join(problems)}")
-    absent = {frame_id: Prediction(frame_id=frame_id, error=NO_PREDICTION) for frame_id in frames.keys() - records}
+    answers = _answers(given, found, len(ids))
+    n_test = len(expected.test)
     return Checked(
-        records={**{frame_id: normal(record) for frame_id, record in records.items()}, **absent},
-        ignored=sum(record.frame_id not in frames for record in predictions.records),
+        test=Answer(values=answers.values.take(np.arange(n_test)), error=answers.error[:n_test]),
+        calibration=Answer(values=answers.values.take(np.arange(n_test, len(ids))), error=answers.error[n_test:]),
+        ignored=len(table) - len(found),
     )
 
 
+def _answers(given: PredictionTable, found: Integers, n: int) -> Answer:
+    """Predictions of all frames, in their order, with an error where there is none.
+
+    Args:
+        given: Predictions of some of them.
+        found: Which.
+        n: Number of frames.
+    """
+    values = Values(energy=given.energy, forces=given.forces, stress=given.matrices(), magmoms=given.magmoms)
+    error = np.array([text or None for text in given.error], dtype=object)
+    if len(found) == n:
+        return Answer(values=values, error=error)
+    absent = Values.of([Prediction(frame_id="")])
+    place = np.full(n, len(found))
+    place[found] = np.arange(len(found))
+    all_errors = np.full(n, NO_PREDICTION, dtype=object)
+    all_errors[found] = error
+    return Answer(values=Values.join([values, absent]).take(place), error=all_errors)
+
+
 def _id_problems(
-    predictions: Predictions, frames: Mapping[str, Frame], known: Iterable[str], *, allow_missing: bool
+    table: PredictionTable, expected: Expected, ids: Objects, row_of: Integers, *, allow_missing: bool
 ) -> list[str]:
-    counts = Counter(record.frame_id for record in predictions.records)
-    others = counts.keys() - frames.keys()
-    unknown = others.difference(known) if others else others  # the whole data set is read only if it has to be
+    counts = Counter(table.frame_id.tolist())
+    others = counts.keys() - set(ids.tolist())
+    unknown = others - expected.frame_ids() if others else others
     problems = []
     if unknown:
         problems.append(f"{some(sorted(unknown))} not in the data set: check the ids, and the data set's version")
-    doubled = [frame_id for frame_id, count in counts.items() if count > 1]
+    doubled = [frame_id for frame_id, count in counts.items() if count > 1] if len(counts) < len(table) else []
     if doubled:
         problems.append(f"{some(doubled)} more than once: keep one row for each")
-    missing = frames.keys() - counts.keys()
+    missing = ids[row_of < 0].tolist()
     if missing and not allow_missing:
         rest = len(others - unknown)
         hint = (
             f" ({rest} predictions are of other frames of the data set: another split or functional?)" if rest else ""
         )
         problems.append(
-            f"{some(list(missing))} of {len(frames)} without prediction{hint}: the scored split and the calibration split, on "
+            f"{some(missing)} of {len(ids)} without prediction{hint}: the scored split and the calibration frames, on "
             "which elemental offsets are fitted, are both needed; predict them, give each an error text, or count them as "
             "failures with --allow-missing"
         )
     return problems
 
 
-def _content_problems(records: Iterable[Prediction], *, energy_needed: bool) -> list[str]:
-    empty, both = [], []
-    for record in records:
-        values = [record.energy, record.forces, record.stress, record.magmoms]
-        has_any = any(value is not None for value in values)
-        if record.error:
-            if has_any:
-                both.append(record.frame_id)
-        elif not has_any or (energy_needed and record.energy is None):
-            empty.append(record.frame_id)
+def _content_problems(
+    given: PredictionTable, *, energy_needed: bool, odd: Mapping[str, Mapping[str, tuple[int, ...]]]
+) -> list[str]:
+    has_any = given.has_energy | given.forces.present | given.stress.present | given.magmoms.present
+    misshapen = {frame_id for ids in odd.values() for frame_id in ids}
+    if misshapen:
+        has_any |= np.array([frame_id in misshapen for frame_id in given.frame_id], dtype=bool)
+    failed = np.array([bool(text) for text in given.error], dtype=bool)
+    empty = given.frame_id[~failed & (~has_any | (energy_needed & ~given.has_energy))].tolist()
+    both = given.frame_id[failed & has_any].tolist()
     problems = []
     if empty:
         problems.append(f"{some(empty)} with neither energy nor error: give one of them")
@@ -203,53 +294,63 @@ def _content_problems(records: Iterable[Prediction], *, energy_needed: bool) -> 
     return problems
 
 
-def _shape_problems(records: Iterable[Prediction], frames: Mapping[str, Frame]) -> list[str]:
-    wrong: dict[str, list[str]] = {}
-    examples: dict[str, str] = {}
-    for record in records:
-        for name, allowed in _shapes(frames[record.frame_id]).items():
-            value = getattr(record, name)
-            if value is not None and np.shape(value) not in allowed:
-                wrong.setdefault(name, []).append(record.frame_id)
-                examples.setdefault(name, f"{np.shape(value)} instead of {' or '.join(map(str, allowed))}")
-    return [f"{some(ids)} with {name} of the wrong shape, for example {examples[name]}" for name, ids in wrong.items()]
+def _shape_problems(
+    given: PredictionTable, n_atoms: Integers, odd: Mapping[str, Mapping[str, tuple[int, ...]]]
+) -> list[str]:
+    problems = []
+    atoms = dict(zip(given.frame_id.tolist(), n_atoms.tolist(), strict=True))
+    for name, shapes in (("forces", "({n}, 3)"), ("stress", "(3, 3) or (6,)"), ("magmoms", "({n},)")):
+        column: Ragged = getattr(given, name)
+        lengths = column.lengths
+        fits = np.isin(lengths, (6, 9)) if name == "stress" else lengths == n_atoms
+        wrong: dict[str, tuple[int, ...]] = {
+            frame_id: (length, 3) if name == "forces" else (length,)
+            for frame_id, length in zip(
+                given.frame_id[column.present & ~fits].tolist(), lengths[column.present & ~fits].tolist(), strict=True
+            )
+        }
+        wrong |= {frame_id: shape for frame_id, shape in odd.get(name, {}).items() if frame_id in atoms}
+        if wrong:
+            first = min(wrong)
+            wanted = shapes.format(n=atoms[first])
+            problems.append(
+                f"{some(list(wrong))} with {name} of the wrong shape, for example {wrong[first]} instead of {wanted}"
+            )
+    return problems
 
 
-def _shapes(frame: Frame) -> dict[str, list[tuple[int, ...]]]:
-    """Shapes each array may have."""
-    return {"forces": [(frame.n_atoms, 3)], "stress": [(3, 3), (6,)], "magmoms": [(frame.n_atoms,)]}
-
-
-def _finite_problems(records: Iterable[Prediction]) -> list[str]:
-    bad = [
-        record.frame_id
-        for record in records
-        if any(
-            value is not None and not bool(np.all(np.abs(value) < LARGEST))  # false for NaN too
-            for value in (record.energy, record.forces, record.stress, record.magmoms)
-        )
-    ]
-    if not bad:
+def _finite_problems(given: PredictionTable) -> list[str]:
+    bad = given.has_energy & ~(np.abs(given.energy) <= LARGEST)  # true for NaN too
+    for column in (given.forces, given.stress, given.magmoms):
+        rows = ~(np.abs(column.values) <= LARGEST)
+        rows = rows if rows.ndim == 1 else rows.any(axis=1)
+        bad |= np.bincount(column.owner[rows], minlength=len(given)) > 0
+    if not bad.any():
         return []
-    return [f"{some(bad)} with NaN, infinite or absurdly large numbers: give an error text instead of numbers"]
+    return [
+        f"{some(given.frame_id[bad].tolist())} with NaN, infinite or absurdly large numbers: give an error text instead of numbers"
+    ]
 
 
-def _per_atom_problems(records: Mapping[str, Prediction], frames: Mapping[str, Frame]) -> list[str]:
+def _per_atom_problems(energy: Floats, label: Floats, numbers: Ragged) -> list[str]:
     """Energies per atom instead of total ones, told by which of the two the labels support.
 
     Any set of total energies is compared after the best elemental offsets, so neither the energy zero nor the functional
     matters: only whether e or n·e follows the labels over cells of different sizes.
     """
-    usable = [(frame, records[key].energy) for key, frame in sorted(frames.items()) if key in records]
-    usable = [(frame, energy) for frame, energy in usable if energy is not None and frame.energy is not None]
-    sizes = np.array([frame.n_atoms for frame, _ in usable], dtype=np.float64)
-    if len(set(sizes.tolist())) < 2:
+    usable = np.flatnonzero(np.isfinite(energy) & np.isfinite(label))
+    usable = usable[:: -(-len(usable) // DOUBTED) or 1]
+    part = numbers.take(usable)
+    sizes = part.lengths.astype(np.float64)
+    if len(np.unique(sizes)) < 2:
         return []
-    label = np.array([frame.energy for frame, _ in usable]) / sizes
-    energy = np.array([energy for _, energy in usable])
-    numbers = [frame.numbers for frame, _ in usable]
-    as_total = references.fit(numbers, label - energy / sizes).rmse
-    as_per_atom = references.fit(numbers, label - energy).rmse
+    compositions = measure.fractions(part.values, part.offsets, np.unique(part.values))
+    differences = np.stack([(label - energy)[usable] / sizes, label[usable] / sizes - energy[usable]], axis=1)
+    every = np.arange(len(usable))
+    fitted = measure.fit(compositions, differences, every, len(usable))
+    if fitted is None:
+        return []
+    as_total, as_per_atom = np.sqrt((fitted.rest**2).mean(axis=0)).tolist()
     if as_total < PER_ATOM_FLOOR or as_per_atom > PER_ATOM_RATIO * as_total:
         return []
     message = (

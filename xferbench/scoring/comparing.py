@@ -8,31 +8,28 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xferbench import statistics
+from xferbench import measure
 from xferbench.errors import DataError
-from xferbench.metrics import METRICS, Sample, together
-from xferbench.records import Prediction
+from xferbench.measure import FEWEST, METRICS, Asked, clusters, resample, resamples_needed
 from xferbench.registry import check_name
-from xferbench.scoring import rows as rows_of
-from xferbench.scoring.checking import check, expected_frames
-from xferbench.scoring.quantities import keyed
-from xferbench.statistics import ClusterBootstrap, clusters, resamples_needed, tally
+from xferbench.scoring.checking import check
+from xferbench.scoring.measuring import plan_of
+from xferbench.scoring.rows import Joined, Rows, all_rows, energies
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from xferbench.dataset import Dataset
+    from xferbench.labels import Values
+    from xferbench.measure import ClusterBootstrap, Comparison
     from xferbench.records import Predictions
-    from xferbench.scoring.checking import Expected
-    from xferbench.statistics import Comparison
+    from xferbench.scoring.checking import Checked, Expected
     from xferbench.tasks import Task, TaskMetric
 
     Floats = NDArray[np.float64]
-    Records = dict[str, Prediction]
-
-NOT_COMMON = "another model of the comparison has no prediction"
+    Integers = NDArray[np.int64]
+    Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -78,105 +75,101 @@ def metric_of(task: Task, key: str) -> TaskMetric:
     return metrics[check_name(f"metric of {task.key}", key, metrics)]
 
 
-def compare(task: Task, dataset: Dataset, entrants: Sequence[Entrant], key: str) -> Compared:
+def compare(task: Task, expected: Expected, entrants: Sequence[Entrant], key: str) -> Compared:
     """Compare models pairwise on one metric, over the frames on which all of them have a value.
 
+    All meet the same draws of test materials, and where energies are aligned, the same weights of calibration materials.
+
     Args:
-        task: Names the frames and the metric, and gives the resample plan.
-        dataset: The data set the task pins.
+        task: Names the metric, and gives the resample plan.
+        expected: The frames the task wants.
         entrants: At least two models.
         key: Of one of the task's metrics, such as ``energy_mae/aligned``.
 
     Raises:
         UnknownNameError: The task has no such metric.
         PredictionsError: Predictions that cannot be scored as they are.
-        DataError: The metric has no value for one of the models, cannot be resampled, or rests on a single material.
+        DataError: The metric has no value for one of the models, cannot be resampled, or rests on too few materials.
     """
     wanted = metric_of(task, key)
     metric = METRICS[wanted.name]
     if not metric.resampled:
         raise DataError(f"{key} cannot be compared: resampling materials says nothing about it; choose another metric")
-    expected = expected_frames(task, dataset)
-    records, left_out = _common_records(dataset, expected, entrants)
-    samples = [
-        _sample(task, dataset, expected, entrant=entrant, records=record, wanted=wanted)
-        for entrant, record in zip(entrants, records, strict=True)
+    checked = [check(item.predictions, expected, allow_missing=True, where=item.where) for item in entrants]
+    succeeded = [np.array([error is None for error in item.test.error], dtype=bool) for item in checked]
+    predicted = np.logical_and.reduce(succeeded)
+    names, material = clusters(expected.test.material_id.tolist())
+    plan = plan_of(task.bootstrap, len(names))
+    n_materials = len(set(material[predicted].tolist()))
+    if n_materials < FEWEST:
+        raise DataError(_too_few(wanted, n_materials))
+    longer = replace(plan, n_resamples=resamples_needed(comb(len(entrants), 2), n_materials, plan))
+    longest = replace(task, bootstrap=replace(task.bootstrap, n=longer.n_resamples))
+    rows = [
+        _rows(longest, expected, item, answers, predicted)[METRICS[wanted.name].quantity, wanted.reference]
+        for item, answers in zip(entrants, checked, strict=True)
     ]
-    common = np.logical_and.reduce([sample.used for sample in samples])
+    for item, entrant in zip(rows, entrants, strict=True):
+        if item.sample is None:
+            raise DataError(f"{entrant.where} has no {key}: {item.reason}; leave it out or compare another metric")
+    used = [item.sample.used for item in rows if item.sample is not None]
+    common = np.logical_and.reduce(used)
     left_out = {
-        name: count + int((sample.used & ~common).sum())
-        for (name, count), sample in zip(left_out.items(), samples, strict=True)
+        item.name: int((there & ~predicted).sum()) + int((own & ~common).sum())
+        for item, there, own in zip(entrants, succeeded, used, strict=True)
     }
-    samples = [_restrict(sample, common) for sample in samples]
-    names, material = clusters([frame.material_id for frame in expected.test])
-    plan = ClusterBootstrap(
-        n_clusters=len(names),
-        n_resamples=task.bootstrap.n,
-        seed=task.bootstrap.seed,
-        confidence=task.bootstrap.confidence,
-    )
-    comparison = _compare(wanted, dict(zip(left_out, samples, strict=True)), material, plan)
-    return Compared(metric=wanted, comparison=comparison, n_frames=samples[0].n_used, n_left_out=left_out)
+    rows = [item.part(common, np.arange(len(common)), len(common)) for item in rows]
+    comparison = _compare(wanted, dict(zip(left_out, rows, strict=True)), material, (plan, longer))
+    return Compared(metric=wanted, comparison=comparison, n_frames=int(common.sum()), n_left_out=left_out)
 
 
-def _common_records(
-    dataset: Dataset, expected: Expected, entrants: Sequence[Entrant]
-) -> tuple[list[Records], dict[str, int]]:
-    """Each model's predictions, without those of test frames on which another model failed; and how many these were."""
-    known = [frame.frame_id for family in ("gga", "r2scan") for frame in dataset.frames(family)]
-    records = [
-        dict(check(item.predictions, expected, known, allow_missing=True, where=item.where).records)
-        for item in entrants
-    ]
-    test = [frame.frame_id for frame in expected.test]
-    failed = {frame_id for frame_id in test if any(record[frame_id].error is not None for record in records)}
-    left_out = {
-        item.name: sum(record[frame_id].error is None for frame_id in failed)
-        for item, record in zip(entrants, records, strict=True)
-    }
-    dropped = {frame_id: Prediction(frame_id=frame_id, error=NOT_COMMON) for frame_id in failed}
-    return [record | dropped for record in records], left_out
+def _rows(
+    task: Task, expected: Expected, entrant: Entrant, checked: Checked, predicted: Mask
+) -> dict[tuple[str, str], Rows]:
+    """The rows of one model, without the frames on which another one failed."""
+    values = _without(checked.test.values, predicted)
+    test = Joined(labels=expected.test, side=expected.side, predicted=values)
+    calibration = Joined(labels=expected.calibration, side=expected.side, predicted=checked.calibration.values)
+    return all_rows(test, energies(test, calibration, entrant.references, task.bootstrap))
 
 
-def _sample(
-    task: Task, dataset: Dataset, expected: Expected, *, entrant: Entrant, records: Records, wanted: TaskMetric
-) -> Sample:
-    test = rows_of.join(expected.test, records)
-    energies = rows_of.energies(test, rows_of.join(expected.calibration, records), entrant.references)
-    rows = keyed(task, dataset, test, energies)[METRICS[wanted.name].quantity, wanted.reference]
-    if rows.sample is None:
-        raise DataError(f"{entrant.where} has no {wanted.key}: {rows.reason}; leave it out or compare another metric")
-    return rows.sample
+def _without(values: Values, kept: Mask) -> Values:
+    """Predictions with those of other frames taken out."""
+    gone = ~kept
+    arrays = {}
+    for name in ("forces", "stress", "magmoms"):
+        column = getattr(values, name)
+        part = column.take(np.flatnonzero(kept & column.present))
+        lengths = np.where(gone, 0, column.lengths)
+        arrays[name] = replace(part, offsets=np.concatenate([[0], np.cumsum(lengths)]), present=column.present & kept)
+    return replace(values, energy=np.where(kept, values.energy, np.nan), **arrays)
 
 
-def _restrict(sample: Sample, frames: NDArray[np.bool_]) -> Sample:
-    """The rows of some of the frames."""
-    keep = frames[sample.frame]
-    return replace(
-        sample,
-        prediction=sample.prediction[keep],
-        label=sample.label[keep],
-        frame=sample.frame[keep],
-        baseline=None if sample.baseline is None else sample.baseline[keep],
-        weight=None if sample.weight is None else sample.weight[keep],
+def _too_few(wanted: TaskMetric, n_materials: int) -> str:
+    return (
+        f"{wanted.key} cannot be compared: the frames on which all models have a value are of {n_materials} material(s), "
+        f"and {FEWEST} are needed, with a value for each model; leave out the model that fails most"
     )
 
 
 def _compare(
     wanted: TaskMetric,
-    samples: Mapping[str, Sample],
-    material: NDArray[np.int64],
-    plan: ClusterBootstrap,
+    rows: Mapping[str, Rows],
+    material: Integers,
+    plans: tuple[ClusterBootstrap, ClusterBootstrap],
 ) -> Comparison:
+    """Of models, by name: on the task's plan, and on one that goes on for longer."""
     metric = METRICS[wanted.name]
-    n_clusters = len(set(material[next(iter(samples.values())).used].tolist()))
-    values = [metric.value(sample) for sample in samples.values()] if n_clusters else []
-    if n_clusters < 2 or not np.isfinite(values).all():
-        raise DataError(
-            f"{wanted.key} cannot be compared: the frames on which all models have a value are of {n_clusters} material(s), "
-            "and two are needed, with a value for each model; leave out the model that fails most"
-        )
-    longer = replace(plan, n_resamples=resamples_needed(comb(len(samples), 2), n_clusters, plan))
-    values_of = together([metric.resampler(sample, material, plan.n_clusters) for sample in samples.values()])
-    resampled = np.concatenate([np.stack(values_of(tally(draws, np.float64)), axis=1) for draws in longer.draws()])
-    return statistics.compare(list(samples), values, resampled, better=metric.better, n_clusters=n_clusters, plan=plan)
+    samples = [item.sample for item in rows.values() if item.sample is not None]
+    n_clusters = len(set(material[samples[0].used].tolist())) if len(samples) == len(rows) else 0
+    values = [metric.value(sample) for sample in samples] if n_clusters >= FEWEST else []
+    if not values or not np.isfinite(values).all():
+        raise DataError(_too_few(wanted, n_clusters))
+    unknown = next((item.no_interval for item in rows.values() if item.no_interval is not None), None)
+    if unknown is not None:
+        raise DataError(f"{wanted.key} cannot be compared: {unknown}; compare a metric without alignment")
+    asked = [Asked(metric, item.sample, item.refits) for item in rows.values()]
+    resampled = np.stack(
+        [drawn[1:] for drawn in resample(asked, material, plans[1], centred_on=plans[0].n_resamples)], axis=1
+    )
+    return measure.compare(list(rows), values, resampled, better=metric.better, n_clusters=n_clusters, plan=plans[0])

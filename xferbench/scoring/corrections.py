@@ -18,17 +18,17 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from xferbench import references
-from xferbench.metrics import sum_by
+from xferbench.measure import ClusterBootstrap, clusters, sum_by
 from xferbench.records import Geometry
 from xferbench.results import Corrections
-from xferbench.statistics import ClusterBootstrap, clusters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
-    from xferbench.records import Frame, Functional, Pair
+    from xferbench.functionals import Functional, Pair, Side
+    from xferbench.records import Frame
     from xferbench.scoring.rows import Joined
     from xferbench.tasks import Bootstrap
 
@@ -73,34 +73,40 @@ class Evidence(NamedTuple):
 
 
 def detect(
-    sides: Iterable[Joined],
-    pairs: Sequence[Pair],
+    parts: Iterable[Joined],
     *,
+    functionals: Pair,
     functional: Functional,
     declared: Literal["none", "MP2020"] | None,
     plan: Bootstrap,
 ) -> Corrections:
-    """Whether energies hold corrections, from all frames that were predicted.
+    """Whether energies hold corrections, from frames that were predicted.
 
     Args:
-        sides: Test and calibration frames with their predictions.
-        pairs: That they belong to; labels are those of the declared functional's family.
-        functional: What the model says it reproduces.
+        parts: Test and calibration frames with their predictions.
+        functionals: Which stand on each side; labels are those of the side that the functional stands on.
+        functional: That the model says it reproduces; one that stands on no side tells nothing.
         declared: What its card says of the corrections.
         plan: Of the bootstrap over materials.
     """
-    return judge(gather(sides, pairs, functional), declared=declared, plan=plan)
+    return judge(gather(parts, functionals.side_meant(functional)), declared=declared, plan=plan)
 
 
-def gather(sides: Iterable[Joined], pairs: Sequence[Pair], functional: Functional) -> Evidence:
-    """Residuals and corrections of at most ``MOST`` frames."""
-    by_id = {pair.pair_id: pair for pair in pairs}
+def gather(parts: Iterable[Joined], side: Side | None) -> Evidence:
+    """Residuals and corrections of the frames whose structures were kept, and of at most ``MOST`` of them.
+
+    Args:
+        parts: Frames with their predictions.
+        side: Whose labels are compared; those of the other side only if the predicted geometry is theirs as well.
+    """
     found: list[tuple[Frame, float]] = []
-    for side in sides:
-        for frame, record in zip(side.frames, side.predictions, strict=True):
-            label = _label(frame, by_id.get(frame.pair_id), functional)
-            if label is not None and label.energy is not None and record.energy is not None:
-                found.append((label, (record.energy - label.energy) / label.n_atoms))
+    for joined in parts:
+        if side is None or (side != joined.side and joined.labels.geometry is not Geometry.SAME_GEOMETRY):
+            continue
+        for i, pair in sorted(joined.labels.structures.items()):
+            label, energy = pair.of(side), float(joined.predicted.energy[i])
+            if label.energy is not None and np.isfinite(energy):
+                found.append((label, (energy - label.energy) / label.n_atoms))
     found = found[:: -(-len(found) // MOST) or 1]
     known = [(label, rest, correction) for label, rest in found if (correction := _correction(label)) is not None]
     numbers = [label.numbers for label, _, _ in known]
@@ -161,15 +167,6 @@ def judge(evidence: Evidence, *, declared: Literal["none", "MP2020"] | None = No
         n_unknown=evidence.n_unknown,
         reason=reason,
     )
-
-
-def _label(frame: Frame, pair: Pair | None, functional: Functional) -> Frame | None:
-    """The calculation of the declared family on the geometry that was predicted."""
-    if frame.functional.is_gga == functional.is_gga:
-        return frame
-    if pair is None or pair.geometry is not Geometry.SAME_GEOMETRY:
-        return None
-    return pair.gga if functional.is_gga else pair.r2scan
 
 
 def _correction(label: Frame) -> float | None:

@@ -1,16 +1,7 @@
-"""Functional identity: whose labels does a model reproduce, those of the GGA or those of r2SCAN?
+"""Functional identity: whose labels does a model reproduce, those of the source functional or those of the target?
 
-For a pair with labels G (GGA) and R (r2SCAN), D = R - G, and a prediction M of the same quantity, all pairs together as one
-long vector, M is fitted by least squares, without intercept, to
-
-    M = s (G + λ D),        s softening, λ identity: 0 follows the GGA, 1 follows r2SCAN.
-
-A universal potential is too soft (s < 1) by more than the functionals differ, so s must be fitted as well: the plain
-projection <M - G, D> / <D, D> = s λ + (s - 1) <G, D> / <D, D> is driven far outside 0 … 1 by a softening of some per cent.
-``docs/identity.md`` derives both, their bias and their power.
-
-λ > 1/2 holds exactly if, at the fitted s, R is nearer to M than G is. Hence the verdict: the functional on whose side of
-1/2 the whole interval lies, else ``undecided``.
+``measure.identity`` has the model that is fitted, and ``docs/identity.md`` derives it. The verdict is the functional on whose side
+of 1/2 the whole interval of λ lies, else ``undecided``.
 """
 
 from __future__ import annotations
@@ -19,217 +10,190 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from xferbench import references
-from xferbench.metrics import sum_by
+from xferbench.measure import Asked, Refits, Sample, estimates
+from xferbench.measure.estimating import FEW_MATERIALS, NO_FREEDOM
+from xferbench.measure.identity import FLAT, IDENTITY, SOFTENING, fit
 from xferbench.records import Geometry
-from xferbench.results import Identity, IdentityEntry
-from xferbench.scoring.rows import composition_energies
-from xferbench.statistics import ClusterBootstrap, clusters
+from xferbench.results import UNDECIDED, Identity, IdentityEntry
+from xferbench.scoring.measuring import plan_of
 from xferbench.storage import finite
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
-    from xferbench.records import Frame, Functional, Pair
-    from xferbench.scoring.rows import Joined
-    from xferbench.statistics import Interval
+    from xferbench.functionals import Functional, Pair
+    from xferbench.measure import Estimate
+    from xferbench.scoring.rows import Energies, Joined
     from xferbench.tasks import Bootstrap
 
     Floats = NDArray[np.float64]
-    Triple = tuple[Floats, Floats, Floats]
-    """Model, GGA and r2SCAN values of one frame, any shape, the same for the three."""
-
-    Verdict = Literal["GGA", "r2SCAN", "undecided"]
-
-QUANTITIES: tuple[Literal["energy", "forces", "stress"], ...] = ("energy", "forces", "stress")
+    Quantity = Literal["energy", "forces", "stress"]
 
 NEGLIGIBLE = 1e-12
 """Of the largest squared difference of labels in a frame: below this the labels agree, by symmetry, and decide nothing."""
 
-COLLINEAR = 1e-9
-"""1 - cos² between G and D below which softening and identity cannot be told apart."""
-
-FLAT = 1e-6
-"""Softening below which predictions do not follow the labels at all."""
-
 NO_TRIPLES = "no test pair of one geometry has a prediction and both labels"
 NO_DIFFERENCE = "the labels do not differ, or only by a factor"
 NO_RELATION = "the predictions do not follow the labels"
-ONE_MATERIAL = "no interval: the frames are of a single material"
 
 
-class Fit(NamedTuple):
-    """Of sums (..., 5): identity λ, softening s, and the plain projection, each (...); NaN where undetermined."""
+class Triples(NamedTuple):
+    """Predictions, target labels and, as baseline, source labels of the frames that have all three.
 
-    value: Floats
-    softening: Floats
-    uncorrected: Floats
-
-
-def sums(model: Floats, gga: Floats, r2scan: Floats) -> Floats:
-    """(5,) what ``fit`` needs of one frame: <G, G>, <G, D>, <D, D>, <M, G>, <M, D>.
-
-    Args:
-        model: Predictions, any shape.
-        gga: GGA labels, same shape.
-        r2scan: r2SCAN labels, same shape.
+    Attributes:
+        rows: None if no frame has.
+        refits: How they depend on the calibration frames, if they do.
+        no_interval: Why it is not known how sure they are, if it is not.
     """
-    m, g, d = (side.ravel() for side in (model, gga, r2scan - gga))
-    return np.array([g @ g, g @ d, d @ d, m @ g, m @ d])
+
+    rows: Sample | None
+    refits: Refits | None = None
+    no_interval: str | None = None
 
 
-def fit(totals: Floats) -> Fit:
-    """Least squares of M = s G + b D without intercept, λ = b/s.
-
-    >>> model = 0.8 * np.array([1.0, 2.0])  # r2SCAN labels (1, 2), softened; the GGA says (1, 0)
-    >>> [round(float(number), 9) for number in fit(sums(model, np.array([1.0, 0.0]), np.array([1.0, 2.0])))]
-    [1.0, 0.8, 0.8]
-
-    Args:
-        totals: (..., 5) sums over frames.
-    """
-    gg, gd, dd, mg, md = np.moveaxis(totals, -1, 0)
-    determinant = gg * dd - gd * gd
-    possible = determinant > COLLINEAR * gg * dd
-    softening = _divide(mg * dd - md * gd, determinant, possible)
-    return Fit(
-        value=_divide(md * gg - mg * gd, mg * dd - md * gd, possible & (softening > FLAT)),
-        softening=softening,
-        uncorrected=_divide(md - gd, dd, dd > 0),
-    )
-
-
-def verdict(low: float, high: float) -> Verdict:
-    """Whose labels are nearer, if the whole interval of λ says so."""
+def verdict(low: float, high: float, functionals: Pair) -> str:
+    """The functional whose labels are nearer, if the whole interval of λ says so; else ``UNDECIDED``."""
     if low > 0.5:
-        return "r2SCAN"
-    return "GGA" if high < 0.5 else "undecided"
+        return functionals.name("target")
+    return functionals.name("source") if high < 0.5 else UNDECIDED
 
 
 def identify(
     test: Joined,
     calibration: Joined,
+    energies: Energies,
     *,
-    pairs: Sequence[Pair],
-    calibration_pairs: Sequence[Pair],
+    functionals: Pair,
     declared: Functional,
     plan: Bootstrap,
 ) -> Identity:
     """Which functional a model follows, by energies, forces and stresses.
 
     Args:
-        test: Frames of either functional, with predictions.
+        test: Frames of either side, with predictions.
         calibration: Frames on which elemental references are fitted, to the predictions and to both labels.
-        pairs: That the test frames belong to.
-        calibration_pairs: That the calibration frames belong to.
-        declared: What the model says it reproduces.
+        energies: Of the test frames.
+        functionals: Which stand on each side.
+        declared: What the model says it reproduces. One that stands on neither side loses nothing.
         plan: Of the bootstrap over materials.
     """
-    names, material = clusters([frame.material_id for frame in test.frames])
-    bootstrap = ClusterBootstrap(n_clusters=len(names), n_resamples=plan.n, seed=plan.seed, confidence=plan.confidence)
-    triples = {
-        "energy": _energy_triples(test, calibration, pairs, calibration_pairs),
-        "forces": _array_triples(test, pairs, "forces"),
-        "stress": _array_triples(test, pairs, "stress"),
+    found: dict[Quantity, Triples] = {
+        "energy": _energies(test, calibration, energies),
+        "forces": _arrays(test, "forces"),
+        "stress": _arrays(test, "stress"),
     }
-    entries = tuple(_entry(name, triples[name], material, bootstrap) for name in QUANTITIES)
+    material = energies.calibrated.material
+    entries = tuple(_entry(name, triples, material, plan, functionals) for name, triples in found.items())
     overall = joint({entry.verdict for entry in entries})
-    family = "GGA" if declared.is_gga else "r2SCAN"
-    return Identity(verdict=overall, declared_loses=overall not in {family, "undecided"}, entries=entries)
+    meant = functionals.side_meant(declared)
+    loses = meant is not None and overall not in {functionals.name(meant), UNDECIDED}
+    return Identity(verdict=overall, declared_loses=loses, entries=entries)
 
 
-def joint(verdicts: set[Verdict]) -> Verdict:
+def joint(verdicts: set[str]) -> str:
     """What the decided quantities agree on."""
-    decided = verdicts - {"undecided"}
-    return decided.pop() if len(decided) == 1 else "undecided"
+    decided = verdicts - {UNDECIDED}
+    return decided.pop() if len(decided) == 1 else UNDECIDED
 
 
 def _entry(
-    quantity: Literal["energy", "forces", "stress"],
-    triples: Sequence[Triple | None],
-    material: NDArray[np.int64],
-    bootstrap: ClusterBootstrap,
+    quantity: Quantity, triples: Triples, material: NDArray[np.int64], plan: Bootstrap, functionals: Pair
 ) -> IdentityEntry:
-    frames = np.array([sums(*triple) if triple else np.zeros(5) for triple in triples])
+    rows = triples.rows
+    if rows is None:
+        return IdentityEntry(
+            quantity=quantity,
+            value=None,
+            ci_low=None,
+            ci_high=None,
+            softening=None,
+            uncorrected=None,
+            n_frames=0,
+            n_materials=0,
+            verdict=UNDECIDED,
+            reason=NO_TRIPLES,
+        )
+    frames = IDENTITY.components(rows)
     informative = frames[:, 2] > NEGLIGIBLE * frames[:, 2].max()
     n_materials = len(np.unique(material[informative]))
-    found = fit(frames.sum(axis=0))
-    resampled = fit(bootstrap.resample(sum_by(frames, material, bootstrap.n_clusters)))
-    interval = bootstrap.interval(resampled.value, n_materials)
-    slope = bootstrap.interval(resampled.softening, n_materials)
-    reason = _reason(found, slope, interval) if any(triples) else NO_TRIPLES
-    known = reason in {None, ONE_MATERIAL}
-    certain = interval if reason is None else None
+    total = fit(frames.sum(axis=0))
+    asked = [Asked(IDENTITY, rows, triples.refits, triples.no_interval), Asked(SOFTENING, rows)]
+    bootstrap = plan_of(plan, int(material.max()) + 1)
+    value, slope = estimates(asked, material, bootstrap, n_materials=n_materials)
+    reason = _reason(value, slope, float(total.softening))
+    known = reason in {None, FEW_MATERIALS, NO_FREEDOM}
     return IdentityEntry(
         quantity=quantity,
-        value=float(found.value) if known else None,
-        ci_low=None if certain is None else certain.low,
-        ci_high=None if certain is None else certain.high,
-        softening=finite(float(found.softening)),
-        uncorrected=finite(float(found.uncorrected)),
+        value=float(total.value) if known else None,
+        ci_low=value.low if reason is None else None,
+        ci_high=value.high if reason is None else None,
+        softening=finite(float(total.softening)),
+        uncorrected=finite(float(total.uncorrected)),
         n_frames=int(informative.sum()),
         n_materials=n_materials,
-        verdict="undecided" if certain is None else verdict(certain.low, certain.high),
+        verdict=UNDECIDED if reason is not None else verdict(value.low, value.high, functionals),
         reason=reason,
     )
 
 
-def _reason(found: Fit, slope: Interval | None, interval: Interval | None) -> str | None:
+def _reason(value: Estimate, slope: Estimate, softening: float) -> str | None:
     """Why there is no λ, or no interval of it."""
-    if not np.isfinite(found.softening):
+    if not np.isfinite(softening):
         return NO_DIFFERENCE
-    if found.softening <= FLAT or (slope is not None and slope.low <= FLAT):
+    if softening <= FLAT or slope.low <= FLAT:
         return NO_RELATION
-    return ONE_MATERIAL if interval is None else None
+    return value.reason
 
 
-def _array_triples(test: Joined, pairs: Sequence[Pair], name: str) -> list[Triple | None]:
+def _arrays(test: Joined, name: str) -> Triples:
     """Of pairs of one geometry."""
-    by_id = _same_geometry(pairs)
-    triples: list[Triple | None] = []
-    for frame, record in zip(test.frames, test.predictions, strict=True):
-        pair = by_id.get(frame.pair_id)
-        sides = None if pair is None else (getattr(record, name), getattr(pair.gga, name), getattr(pair.r2scan, name))
-        triples.append(None if sides is None or any(side is None for side in sides) else sides)
-    return triples
+    if test.labels.geometry is not Geometry.SAME_GEOMETRY:
+        return Triples(None)
+    sides = [getattr(item, name) for item in (test.predicted, test.labels.source.values, test.labels.target.values)]
+    kept = np.flatnonzero(np.logical_and.reduce([side.present for side in sides]))
+    if not len(kept):
+        return Triples(None)
+    predicted, source, target = (side.take(kept) for side in sides)
+    return Triples(
+        Sample(
+            prediction=predicted.values,
+            label=target.values,
+            frame=kept[target.owner],
+            n_frames=len(test),
+            baseline=source.values,
+        )
+    )
 
 
-def _energy_triples(
-    test: Joined, calibration: Joined, pairs: Sequence[Pair], calibration_pairs: Sequence[Pair]
-) -> list[Triple | None]:
+def _energies(test: Joined, calibration: Joined, energies: Energies) -> Triples:
     """Energies per atom, each side without its own elemental references, fitted on the same calibration frames."""
-    fitted_on = _energies(calibration, calibration_pairs)
-    complete = np.isfinite(fitted_on).all(axis=1)
-    if not complete.any():
-        return [None] * len(test.frames)
-    numbers = [calibration.frames[i].numbers for i in np.flatnonzero(complete).tolist()]
-    rest = _energies(test, pairs)
-    for side in range(3):
-        rest[:, side] -= composition_energies(references.fit(numbers, fitted_on[complete, side]), test.numbers)
-    return [(row[0:1], row[1:2], row[2:3]) if np.isfinite(row).all() else None for row in rest]
+    if test.labels.geometry is not Geometry.SAME_GEOMETRY:
+        return Triples(None)
+    fitted_on, values = _sides(calibration), _sides(test)
+    calibrated = energies.calibrated
+    offsets = calibrated.fit(fitted_on)
+    if offsets is None:
+        return Triples(None)
+    rest = values - offsets.per_atom(calibrated.test)
+    kept = np.flatnonzero(np.isfinite(rest).all(axis=1))
+    if not len(kept):
+        return Triples(None)
+    rows = Sample(
+        prediction=rest[kept, 0:1],
+        label=rest[kept, 2:3],
+        frame=kept,
+        n_frames=len(test),
+        baseline=rest[kept, 1:2],
+    )
+    moves = calibrated.refits(offsets, values)
+    if moves is None:
+        return Triples(rows, no_interval=NO_FREEDOM)
+    taken = [-moves[:, :, side] for side in range(3)]  # references are taken away
+    compositions = calibrated.test[kept]
+    return Triples(rows, Refits(fractions=compositions, prediction=taken[0], label=taken[2], baseline=taken[1]))
 
 
-def _energies(joined: Joined, pairs: Sequence[Pair]) -> Floats:
-    """(n_frames, 3) energies per atom of model, GGA and r2SCAN; NaN where there is none."""
-    by_id = _same_geometry(pairs)
-    rows = np.full((len(joined.frames), 3), np.nan)
-    rows[:, 0] = joined.prediction()
-    for row, frame in zip(rows, joined.frames, strict=True):
-        if frame.pair_id in by_id:
-            pair = by_id[frame.pair_id]
-            row[1:] = _per_atom(pair.gga), _per_atom(pair.r2scan)
-    return rows
-
-
-def _same_geometry(pairs: Sequence[Pair]) -> dict[str, Pair]:
-    return {pair.pair_id: pair for pair in pairs if pair.geometry is Geometry.SAME_GEOMETRY}
-
-
-def _per_atom(frame: Frame) -> float:
-    return np.nan if frame.energy is None else frame.energy / frame.n_atoms
-
-
-def _divide(above: Floats, below: Floats, possible: NDArray[np.bool_]) -> Floats:
-    return np.divide(above, below, out=np.full_like(above, np.nan), where=possible)
+def _sides(joined: Joined) -> Floats:
+    """(n_frames, 3) energies per atom of model, source and target; NaN where there is none."""
+    labels = joined.labels
+    return np.stack([joined.prediction, labels.source.energy_per_atom, labels.target.energy_per_atom], axis=1)

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from xferbench.errors import UsageError
 from xferbench.results import Overlap
 from xferbench.scoring.measuring import measure
-from xferbench.scoring.quantities import keyed
-from xferbench.scoring.rows import Joined, energies
-from xferbench.scoring.slicing import Aligning, regime_slices
+from xferbench.scoring.rows import all_rows
+from xferbench.scoring.slicing import regime_slices
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from xferbench.audit import Audit
     from xferbench.dataset import Dataset
-    from xferbench.results import MetricEntry, SliceEntry
+    from xferbench.results import DatasetEntry, MetricEntry, SliceEntry
+    from xferbench.scoring.measuring import Keyed
+    from xferbench.scoring.rows import Energies, Joined
     from xferbench.tasks import Task
 
 COUNTS_ONLY = "the audit holds counts only; without the pairs behind them no frame can be left out"
@@ -35,7 +36,7 @@ class Audited(NamedTuple):
     where: object
 
 
-def check_audit(task: Task, dataset: Dataset, audited: Audited) -> None:
+def check_audit(task: Task, dataset: Dataset | DatasetEntry, audited: Audited) -> None:
     """Whether an audit is about the test pairs of a task.
 
     Raises:
@@ -50,43 +51,32 @@ def check_audit(task: Task, dataset: Dataset, audited: Audited) -> None:
         )
 
 
-def overlap(
-    task: Task,
-    dataset: Dataset,
-    test: Joined,
-    calibration: Joined,
-    *,
-    declared: Mapping[str, float] | None,
-    audited: Audited,
-) -> Overlap:
+def overlap(task: Task, test: Joined, energies: Energies, rows: Keyed, audited: Audited) -> Overlap:
     """What the training set knows of the test pairs, and every metric over the frames that it has not seen.
 
     Args:
         task: Gives the metrics and the resample plan.
-        dataset: Holds the pairs.
         test: All test frames.
-        calibration: Frames that offsets are fitted on, the same for the clean frames.
-        declared: Elemental references the model declares.
-        audited: Of the training set.
-
-    Raises:
-        IntegrityError: The audit is about another data set.
-        UsageError: It is about another split.
+        energies: Of these; the clean frames keep their offsets.
+        rows: Of these.
+        audited: Of the training set; ``check_audit`` has seen that it is about the task.
     """
-    check_audit(task, dataset, audited)
     audit = audited.audit
     n_clean: int | None = None
     clean: tuple[MetricEntry, ...] = ()
     slices: tuple[SliceEntry, ...] = ()
     reason: str | None = COUNTS_ONLY
     if audit.overlapping is not None:
-        regimes = {name: found.value for name, found in audit.regimes_of(f.pair_id for f in test.frames).items()}
-        slices = regime_slices(task, dataset, test, regimes, Aligning(calibration=calibration, declared=declared))
-        part = _without(test, audit.seen())
-        n_clean = len(part.frames)
+        pair_ids = test.labels.pair_id.tolist()
+        regimes = audit.regimes_of(pair_ids)
+        slices = regime_slices(task, test, rows, [regimes[pair_id].value for pair_id in pair_ids])
+        seen = audit.seen()
+        kept = np.array([i for i, pair_id in enumerate(pair_ids) if pair_id not in seen], dtype=np.int64)
+        n_clean = len(kept)
         reason = None if n_clean else ALL_SEEN
         if n_clean:
-            clean = measure(task, keyed(task, dataset, part, energies(part, calibration, declared)), part.frames)
+            part = test.take(kept)
+            clean = measure(task, all_rows(part, energies.take(kept)), part.labels.material_id.tolist())
     return Overlap(
         audit_sha256=audited.sha256,
         train_records=audit.train_records,
@@ -98,8 +88,3 @@ def overlap(
         slices=slices,
         reason=reason,
     )
-
-
-def _without(test: Joined, pair_ids: frozenset[str]) -> Joined:
-    kept = [i for i, frame in enumerate(test.frames) if frame.pair_id not in pair_ids]
-    return Joined(frames=[test.frames[i] for i in kept], predictions=[test.predictions[i] for i in kept])

@@ -1,4 +1,4 @@
-"""Predictions from a Parquet file of any program.
+"""Predictions from a file of any program: Parquet, CSV and other text in columns, JSON, or whatever ASE reads; packed or not.
 
 | column | type | meaning |
 |---|---|---|
@@ -8,10 +8,16 @@
 | ``stress`` | list of lists, or list, optional | (3, 3), or six numbers xx yy zz yz xz xy; eV/Å³, tension positive |
 | ``magmoms`` | list, optional | (n_atoms,) µB |
 | ``error`` | text, optional | why a structure has no numbers |
+
+JSON is a list of objects, or an object of lists, or of objects or energies by ``frame_id``. In extended XYZ, a trajectory or a database
+``frame_id`` is among the keys of each frame, and labels go by the names of ``sources.labels``. A column that is pandas' index, by
+pandas' own word, is none.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,14 +26,19 @@ import pyarrow as pa
 
 from xferbench.errors import PredictionsError
 from xferbench.registry import near
+from xferbench.sources.documents import without_monty
+from xferbench.sources.foreign import atoms_records, kind_of, plain_files, read_foreign_json, text_table
+from xferbench.sources.labels import labels
+from xferbench.sources.reading import Unusable
 from xferbench.tables import read_table, table_predictions
 from xferbench.units import voigt_to_matrix
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from xferbench.records import Prediction, Predictions
+    from xferbench.sources.foreign import PlainFile
 
 FIRST = 3
 """Ids named in a message."""
@@ -56,10 +67,16 @@ def read_predictions(path: Path) -> Predictions:
 
     Raises:
         StorageError: The file cannot be read.
-        IntegrityError: It is not Parquet: truncated or altered.
+        IntegrityError: It is damaged.
+        FormatError: It is of no kind that is read.
         PredictionsError: Columns are missing, unknown or of the wrong type, or a list is ragged; all told at once.
     """
-    table = read_table(path)
+    with plain_files(path) as files:
+        if len(files) > 1:
+            raise PredictionsError(
+                f"{path} holds {len(files)} files, such as {files[0].name}; name the one with the predictions"
+            )
+        table = _table(files[0])
     problems = _column_problems(table.schema)
     if problems:
         raise PredictionsError(f"{path}: {'; '.join(problems)}")
@@ -69,14 +86,118 @@ def read_predictions(path: Path) -> Predictions:
             f"{path}: {missing} of {table.num_rows} rows have no frame_id; give each row its frame's id"
         )
     try:
-        read = table_predictions(table)
-        return replace(read, records=[normal(record) for record in read.records])
+        return table_predictions(table)
     except ValueError as error:
         ragged = [row["frame_id"] for row in table.to_pylist() if _is_ragged(row)]
         raise PredictionsError(
             f"{path}: lists of uneven length in {some(ragged)} ({error}); "
             "forces have three numbers per atom, stress 3×3 or six in all"
         ) from error
+
+
+PREDICTIONS = re.compile(
+    r"\.(parquet|pq|csv|tsv|txt|json|jsonl|ndjson|xyz|extxyz|traj|db)(\.(gz|bz2|xz|zst|zip))?$", re.IGNORECASE
+)
+"""How the name of a file of predictions ends."""
+
+
+def _table(file: PlainFile) -> pa.Table:
+    """The rows of a file as a table, without an index of pandas."""
+    kind = kind_of(file)
+    if kind == "parquet" or file.suffix in {".parquet", ".pq"}:
+        table = read_table(file.path)
+        try:
+            index = (table.schema.pandas_metadata or {}).get("index_columns", [])
+        except (ValueError, TypeError):  # damaged; columns are judged as they are
+            index = []
+        return table.drop_columns([name for name in table.column_names if name in index and name not in COLUMNS])
+    if kind == "text":
+        rows = list(_text_rows(file))
+    elif kind == "json":
+        rows = _json_rows(file)
+    elif kind == "arrow":
+        raise PredictionsError(f"{file.shown} is an Arrow stream; save the predictions as Parquet")
+    else:
+        rows = [_atoms_row(record) for record in atoms_records(file, kind)]
+    if not rows:
+        raise PredictionsError(f"{file.shown} holds no predictions")
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    try:
+        return pa.table({name: pa.array([row.get(name) for row in rows]) for name in names})
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise PredictionsError(
+            f"{file.shown}: a column holds values of several kinds ({error}); numbers and texts do not mix"
+        ) from error
+
+
+def _text_rows(file: PlainFile) -> Iterator[dict[str, Any]]:
+    """Rows of text in columns: numbers are numbers, lists are written as JSON."""
+    table = text_table(file, REQUIRED)
+    if table.header is None:
+        raise PredictionsError(
+            f"{file.shown} has no header with {' and '.join(REQUIRED)}; its first line must name the columns"
+        )
+    for line, cells in table.rows:
+        if len(cells) != len(table.header):
+            raise PredictionsError(f"{file.shown} line {line} has {len(cells)} cells in place of {len(table.header)}")
+        row: dict[str, Any] = {}
+        for name, cell in zip(table.header, cells, strict=True):
+            if not name:
+                continue  # what pandas calls the index of a CSV
+            try:
+                row[name] = _value(name, cell)
+            except ValueError as error:
+                raise PredictionsError(
+                    f"{file.shown} line {line}: {name} is {cell[:40]!r}, not {_wanted(COLUMNS[name])}"
+                ) from error
+        yield row
+
+
+def _value(name: str, cell: str) -> Any:  # noqa: ANN401 - a cell
+    """What a cell of a table holds.
+
+    Raises:
+        ValueError: Not what the column should.
+    """
+    column = COLUMNS.get(name)
+    if column is None or column.kind == "text":
+        return cell or None
+    if not cell or cell.lower() in {"none", "null"}:
+        return None
+    return float(cell) if column.depths == (0,) else json.loads(cell)
+
+
+def _json_rows(file: PlainFile) -> list[dict[str, Any]]:
+    value = without_monty(read_foreign_json(file))
+    if isinstance(value, dict) and value and all(isinstance(item, list) for item in value.values()):
+        lengths = {len(item) for item in value.values()}
+        if len(lengths) > 1:
+            raise PredictionsError(
+                f"{file.shown}: columns of {min(lengths)} to {max(lengths)} values; every row needs one of each"
+            )
+        value = [dict(zip(value, row, strict=True)) for row in zip(*value.values(), strict=True)]
+    elif isinstance(value, dict):
+        value = [
+            {"frame_id": name, **item} if isinstance(item, dict) else {"frame_id": name, "energy": item}
+            for name, item in value.items()
+        ]
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise PredictionsError(
+            f"{file.shown} is JSON of no known layout; a list of objects with {' and '.join(REQUIRED)} is"
+        )
+    return value
+
+
+def _atoms_row(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A frame with a calculator's results as a row."""
+    numbers, cell = record["numbers"], np.asarray(record["cell"], dtype=np.float64)
+    name = record.get("frame_id")
+    try:
+        found = labels(record, len(numbers), cell)
+    except Unusable as problem:
+        raise PredictionsError(f"frame {name}: {problem.reason}, {problem.detail}") from problem
+    values = {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in found.items()}
+    return {"frame_id": None if name is None else str(name), **values}
 
 
 def normal(record: Prediction) -> Prediction:

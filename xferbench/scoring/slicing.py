@@ -10,25 +10,30 @@ its own materials in the bootstrap.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xferbench.dataset import pair_flags
+from xferbench.functionals import Functional
 from xferbench.hygiene import MISSING
-from xferbench.records import Functional
+from xferbench.measure import METRICS
 from xferbench.results import SliceEntry
 from xferbench.scoring.measuring import measure
-from xferbench.scoring.quantities import keyed
-from xferbench.scoring.rows import Joined, energies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from xferbench.dataset import Dataset
-    from xferbench.records import Frame, Pair
+    from numpy.typing import NDArray
+
+    from xferbench.functionals import Side
+    from xferbench.labels import Labels, Ragged
     from xferbench.results import MetricEntry
+    from xferbench.scoring.measuring import Keyed
+    from xferbench.scoring.rows import Joined
     from xferbench.tasks import Task
+
+    Floats = NDArray[np.float64]
+    Mask = NDArray[np.bool_]
 
 AT_REST = 0.1
 """eV/Å. Forces below this on every atom are those of a structure at, or by symmetry held at, a stationary point."""
@@ -43,110 +48,96 @@ SLICED = ("energy_mae/aligned", "force_mae", "force_slope", "stress_mae", "magmo
 """Metrics of a slice, as far as the task has them."""
 
 
-def at_rest(pair: Pair, frame: Frame) -> bool:  # noqa: ARG001 - all slices take the pair and the frame
-    """Every force of the label is small."""
-    return frame.forces is not None and bool(np.linalg.norm(frame.forces, axis=1).max() < AT_REST)
+def at_rest(labels: Labels, side: Side) -> Mask:
+    """(n,) whether every force of the label is small."""
+    forces = labels.of(side).values.forces
+    return forces.present & (_largest(forces) < AT_REST)
 
 
-def distorted(pair: Pair, frame: Frame) -> bool:
-    """Some force of the label is not small."""
-    return frame.forces is not None and not at_rest(pair, frame)
+def distorted(labels: Labels, side: Side) -> Mask:
+    """(n,) whether some force of the label is not small."""
+    return labels.of(side).values.forces.present & ~at_rest(labels, side)
 
 
-def magnetic(pair: Pair, frame: Frame) -> bool:  # noqa: ARG001 - as above
-    """The label has moments, and some are not zero."""
-    return frame.magmoms is not None and bool(np.abs(frame.magmoms).max() >= MAGNETIC)
+def magnetic(labels: Labels, side: Side) -> Mask:
+    """(n,) whether the label has moments, and some are not zero."""
+    magmoms = labels.of(side).values.magmoms
+    return magmoms.present & (replace(magmoms, values=np.abs(magmoms.values)).reduce(np.maximum, 0.0) >= MAGNETIC)
 
 
-def moments_differ(pair: Pair, frame: Frame) -> bool:  # noqa: ARG001 - as above
-    """The two calculations of the pair have different absolute total moments."""
-    first, second = (side.magmoms for side in (pair.gga, pair.r2scan))
-    if first is None or second is None:
-        return False
-    return bool(abs(abs(first.mean()) - abs(second.mean())) > MISMATCH)
+def moments_differ(labels: Labels, _side: Side) -> Mask:
+    """(n,) whether the two calculations of the pair have different absolute total moments."""
+    sides = [labels.source.values.magmoms, labels.target.values.magmoms]
+    means = [np.abs(item.reduce(np.add, np.nan)) / np.maximum(item.lengths, 1) for item in sides]
+    return np.abs(means[0] - means[1]) > MISMATCH  # false for NaN: one has none
 
 
-def hubbard(pair: Pair, frame: Frame) -> bool:  # noqa: ARG001 - as above
-    """The GGA calculation of the pair has a +U."""
-    return pair.gga.functional is Functional.PBE_U
+def hubbard(labels: Labels, _side: Side) -> Mask:
+    """(n,) whether the source calculation of the pair has a +U."""
+    return with_hubbard(labels, "source")
 
 
-SLICES: dict[str, Callable[[Pair, Frame], bool]] = {
+def with_hubbard(labels: Labels, side: Side) -> Mask:
+    """(n,) whether the calculation of one side has a +U."""
+    functional = labels.of(side).functional
+    names, inverse = np.unique(functional.astype(str), return_inverse=True)
+    return np.array([Functional(name).hubbard_u for name in names.tolist()], dtype=bool)[inverse]
+
+
+SLICES: dict[str, Callable[[Labels, Side], Mask]] = {
     "at-rest": at_rest,
     "distorted": distorted,
     "magnetic": magnetic,
     "moments-differ": moments_differ,
     "hubbard-u": hubbard,
 }
-"""Name -> whether a frame belongs to it."""
+"""Name -> which pairs belong to it."""
 
 
-class Aligning(NamedTuple):
-    """What energies are aligned with: the calibration frames, and the elemental references the model declares."""
-
-    calibration: Joined
-    declared: Mapping[str, float] | None
-
-
-def slices(
-    task: Task, dataset: Dataset, test: Joined, calibration: Joined, declared: Mapping[str, float] | None
-) -> tuple[SliceEntry, ...]:
+def slices(task: Task, test: Joined, rows: Keyed) -> tuple[SliceEntry, ...]:
     """Measure each slice; one without frames has no metrics. Slices of flags are there only with frames.
+
+    Missing labels are no slice: each metric counts them itself.
 
     Args:
         task: Gives the metrics and the resample plan.
-        dataset: Holds the pairs.
         test: All test frames.
-        calibration: Frames that offsets are fitted on, the same for every slice.
-        declared: Elemental references the model declares.
+        rows: Of these.
     """
-    pairs = {pair.pair_id: pair for pair in dataset.pairs(task.split)}
-    members = {
-        name: [i for i, frame in enumerate(test.frames) if belongs(pairs[frame.pair_id], frame)]
-        for name, belongs in SLICES.items()
-    }
-    members |= _flagged(task, dataset, test)
-    return _measured(task, dataset, test, members, Aligning(calibration=calibration, declared=declared))
+    members = {name: belongs(test.labels, test.side) for name, belongs in SLICES.items()}
+    flags = {f"flag:{name}": mask for name, mask in test.labels.flags.items() if name not in set(MISSING.values())}
+    members |= {name: mask for name, mask in sorted(flags.items()) if mask.any()}
+    return _measured(task, test, rows, members)
 
 
-def regime_slices(
-    task: Task, dataset: Dataset, test: Joined, regimes: Mapping[str, str], aligning: Aligning
-) -> tuple[SliceEntry, ...]:
+def regime_slices(task: Task, test: Joined, rows: Keyed, regimes: Sequence[str]) -> tuple[SliceEntry, ...]:
     """``slices`` by what a training set knows of the pairs.
 
     Args:
         task: Gives the metrics and the resample plan.
-        dataset: Holds the pairs.
         test: All test frames.
-        regimes: Pair id of each -> regime.
-        aligning: The same for every slice.
+        rows: Of these.
+        regimes: Of each frame.
     """
-    members: dict[str, list[int]] = {}
-    for i, frame in enumerate(test.frames):
-        members.setdefault(regimes[frame.pair_id], []).append(i)
-    return _measured(task, dataset, test, dict(sorted(members.items())), aligning)
+    found = np.array(regimes, dtype=object)
+    return _measured(task, test, rows, {name: found == name for name in sorted(set(regimes))})
 
 
-def _measured(
-    task: Task, dataset: Dataset, test: Joined, members: Mapping[str, Sequence[int]], aligning: Aligning
-) -> tuple[SliceEntry, ...]:
-    asked = replace(task, metrics=tuple(metric for metric in task.metrics if metric.key in SLICED))
+def _measured(task: Task, test: Joined, rows: Keyed, members: Mapping[str, Mask]) -> tuple[SliceEntry, ...]:
+    asked = [metric for metric in task.metrics if metric.key in SLICED]
+    wanted = {(METRICS[metric.name].quantity, metric.reference) for metric in asked}
     entries = []
     for name, inside in members.items():
-        part = Joined(frames=[test.frames[i] for i in inside], predictions=[test.predictions[i] for i in inside])
+        n_frames = int(inside.sum())
         metrics: tuple[MetricEntry, ...] = ()
-        if inside and asked.metrics:
-            rows = keyed(task, dataset, part, energies(part, aligning.calibration, aligning.declared))
-            metrics = measure(asked, rows, part.frames)
-        entries.append(SliceEntry(name=name, n_frames=len(inside), metrics=metrics))
+        if n_frames and asked:
+            number = np.cumsum(inside) - 1
+            parts: Keyed = {key: rows[key].part(inside, number, n_frames) for key in wanted}
+            metrics = measure(task, parts, test.labels.material_id[inside].tolist(), SLICED)
+        entries.append(SliceEntry(name=name, n_frames=n_frames, metrics=metrics))
     return tuple(entries)
 
 
-def _flagged(task: Task, dataset: Dataset, test: Joined) -> dict[str, list[int]]:
-    """``flag:<name>`` -> frames whose pair has the flag. Missing labels are counted by each metric itself."""
-    found: dict[str, list[int]] = {}
-    flags = pair_flags(dataset, task.split)
-    for i, frame in enumerate(test.frames):
-        for flag in sorted(flags[frame.pair_id] - set(MISSING.values())):
-            found.setdefault(f"flag:{flag}", []).append(i)
-    return dict(sorted(found.items()))
+def _largest(vectors: Ragged) -> Floats:
+    """(n,) length of the longest vector of each frame, 0 where there is none."""
+    return replace(vectors, values=np.linalg.norm(vectors.values, axis=1)).reduce(np.maximum, 0.0)

@@ -29,8 +29,9 @@ import numpy as np
 
 from xferbench import download
 from xferbench.download import RemoteFile
+from xferbench.functionals import Functional, Pair
 from xferbench.pairing import WRONG_SHAPE
-from xferbench.records import Drop, Frame, Functional, Geometry, SourceDataset, SplitRule
+from xferbench.records import Drop, Frame, Geometry, SourceDataset, SplitRule
 from xferbench.sources.documents import documents
 from xferbench.sources.reading import (
     CALCULATION_FAILED,
@@ -56,7 +57,7 @@ FILE = RemoteFile(
     urls=(f"https://raw.githubusercontent.com/janosh/matbench-discovery/{COMMIT}/site/src/lib/diatomics-dft.json.gz",),
 )
 RELEASES = (COMMIT[:7],)
-FUNCTIONALS = {"pbe": Functional.PBE, "r2scan": Functional.R2SCAN}
+PAIR = Pair(source=(Functional("PBE"),), target=(Functional("r2SCAN"),))
 LISTS = ("distances", "energies", "forces", "magmoms", "spin_candidates")
 BOX = 15.0
 """Å, the edge of the cubic cell."""
@@ -110,6 +111,7 @@ def load(
         licence="mit",
         citation=CITATION,
         card=CARD,
+        functionals=PAIR,
         geometry=Geometry.SAME_GEOMETRY,
         split=SPLIT,
         frames=stream,
@@ -124,8 +126,8 @@ def _is_ours(name: str) -> bool:
 
 def _read(path: Path) -> Iterator[Frame | Drop]:
     for document in documents(path):
-        functional = FUNCTIONALS.get(document.key.lower())
-        if functional is None:
+        functional = Functional.get(document.key)
+        if functional is None or PAIR.side_of(functional) is None:
             yield Drop(record_id=document.key, reason=UNKNOWN_FUNCTIONAL, detail=f"of {path.name}")
             continue
         for name, curve in document.value.items():
@@ -137,13 +139,13 @@ def _curve(name: str, curve: object, functional: Functional) -> Iterator[Frame |
     try:
         points = _points(curve)
     except Unusable as problem:
-        yield problem.drop(f"{name}-{functional.value}")
+        yield problem.drop(f"{name}-{functional}")
         return
     for i, point in enumerate(points):
         try:
             yield frame(name, point, functional)
         except Unusable as problem:
-            yield problem.drop(f"{name}-{functional.value}#{i}")
+            yield problem.drop(f"{name}-{functional}#{i}")
 
 
 def _points(curve: object) -> list[dict[str, Any]]:
@@ -177,7 +179,7 @@ def frame(name: str, point: Mapping[str, Any], functional: Functional) -> Frame:
         raise Unusable(CALCULATION_FAILED, f"{name} at {distance} Å has energy 0, no forces and no moments")
     middle = BOX / 2
     return Frame(
-        frame_id=f"{name}-{distance}-{functional.value}",
+        frame_id=f"{name}-{distance}-{functional}",
         pair_id=f"{name}-{distance}",
         material_id=first,
         functional=functional,

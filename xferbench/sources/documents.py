@@ -380,7 +380,28 @@ def _parse(text: bytes, key: str, path: Path) -> dict[str, Any]:
         value: dict[str, Any] = orjson.loads(text)
     except orjson.JSONDecodeError:
         value = _parse_slowly(text, key, path)
-    return value
+    return without_monty(value) if b"numpy" in text or b"__ndarray__" in text else value
+
+
+def without_monty(value: Any) -> Any:  # noqa: ANN401 - a JSON value
+    """A JSON value whose arrays, as ``monty`` and ASE write them, are lists.
+
+    ``{"@module": "numpy", "@class": "array", "dtype": …, "data": […]}`` is what ``monty.serialization.dumpfn`` makes of an array, and
+    ``{"__ndarray__": [shape, dtype, [numbers]]}`` what ASE does.
+    """
+    if isinstance(value, list):
+        return [without_monty(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if value.get("@module") == "numpy" and "data" in value:
+        return value["data"]
+    packed = value.get("__ndarray__")
+    if len(value) == 1 and isinstance(packed, list) and len(packed) == 3 and isinstance(packed[2], list):
+        try:
+            return np.array(packed[2]).reshape(packed[0]).tolist()
+        except (TypeError, ValueError):
+            return value
+    return {name: without_monty(item) for name, item in value.items()}
 
 
 def _parse_slowly(text: bytes, key: str, path: Path) -> dict[str, Any]:

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from xferbench.download import MIRROR, mirrored
 from xferbench.errors import DataError, FormatError, IntegrityError, UsageError
-from xferbench.records import Frame, Functional, Geometry, SourceDataset, SplitRule
+from xferbench.functionals import Functional, Pair
+from xferbench.records import Frame, Geometry, SourceDataset, SplitRule
 from xferbench.schema import parse
 from xferbench.sources.rows import is_parquet, rows
 from xferbench.sources.stream import FrameStream, local_version
@@ -168,6 +169,7 @@ def _prepared(directory: Path, origin: str) -> SourceDataset:
             name: str(manifest[name]) for name in ("dataset", "version", "title", "licence", "citation", "fingerprint")
         }
         geometry = Geometry(manifest["geometry"])
+        functionals = parse(Pair, manifest["functionals"], directory / MANIFEST)
         atoms = {Functional(name): dict(table) for name, table in manifest.get("atom_energies", {}).items()}
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise FormatError(f"{directory / MANIFEST} is no manifest of a prepared data set ({error!r})") from error
@@ -186,6 +188,7 @@ def _prepared(directory: Path, origin: str) -> SourceDataset:
         licence=facts["licence"],
         citation=facts["citation"],
         card=CARD.format(origin=origin, **facts),
+        functionals=functionals,
         geometry=geometry,
         split=rule,
         synthetic=bool(manifest.get("synthetic", False)),

@@ -84,7 +84,7 @@ def _asked(key: str) -> Iterator[dict[str, Any]]:
         from mp_api.client import MPRester
         from mp_api.client.core import MPRestError
     except ImportError as error:
-        raise MissingExtraError('mp-thermo needs the client mp-api: pip install "xferbench[mp]"') from error
+        raise MissingExtraError('mp-thermo needs the client mp-api: pip install ".[mp]"') from error
     try:
         with MPRester(
             key, endpoint=os.environ.get(ENDPOINT), use_document_model=False, mute_progress_bars=True

@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING
 from xferbench import download
 from xferbench.download import RemoteFile
 from xferbench.records import Geometry, SourceDataset, SplitRule
-from xferbench.sources import matpes_tables
+from xferbench.sources import matpes_documents, matpes_tables
 from xferbench.sources.parallel import read_all
 from xferbench.sources.stream import FrameStream, check_release, local_files, local_version
 from xferbench.sources.work import checked
@@ -111,6 +111,7 @@ def load(
         licence="bsd-3-clause",
         citation=CITATION,
         card=CARD,
+        functionals=matpes_documents.PAIR,
         geometry=Geometry.SAME_GEOMETRY,
         split=SPLIT,
         frames=stream,

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xferbench.records import Frame, Functional
+from xferbench.functionals import Functional, Pair
+from xferbench.records import Frame
 from xferbench.sources.reading import (
     INCONSISTENT,
     UNKNOWN_FUNCTIONAL,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from xferbench.records import Drop
     from xferbench.sources.documents import Document
 
-FUNCTIONALS = {"pbe": Functional.PBE, "r2scan": Functional.R2SCAN}
+PAIR = Pair(source=(Functional("PBE"),), target=(Functional("r2SCAN"),))
 
 TOLERANCE = 1e-3
 """eV/atom and eV/Å up to which a document's repeated values may differ from each other."""
@@ -51,14 +52,14 @@ def frame(document: Mapping[str, Any]) -> Frame:
         Unusable: It gives none.
     """
     matpes_id = text(document, "matpes_id")
-    functional = FUNCTIONALS.get(text(document, "functional").lower())
-    if functional is None:
+    functional = Functional.get(text(document, "functional"))
+    if functional is None or PAIR.side_of(functional) is None:
         raise Unusable(UNKNOWN_FUNCTIONAL, str(document["functional"]))
     crystal = structure(mapping(document, "structure"))
     n = len(crystal["numbers"])
     stress = array(document, "stress", (6,))
     made = Frame(
-        frame_id=f"{matpes_id}-{functional.value}",
+        frame_id=f"{matpes_id}-{functional}",
         pair_id=matpes_id,
         material_id=_material(document, matpes_id, crystal["numbers"]),
         functional=functional,

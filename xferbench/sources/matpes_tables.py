@@ -23,6 +23,7 @@ import msgspec
 import numpy as np
 import orjson
 
+from xferbench.functionals import Functional
 from xferbench.sources import matpes_documents
 from xferbench.sources.documents import parsed, texts
 from xferbench.sources.reading import MAX_ATOMS, SAME_PLACE
@@ -199,7 +200,9 @@ def _decoded(text: bytes) -> tuple[_Document, _Plain] | None:
 
 def _plain(document: _Document) -> _Plain | None:
     """What is not a number, if it is as in nearly all documents."""
-    functional = matpes_documents.FUNCTIONALS.get(document.functional.lower())
+    functional = Functional.get(document.functional)
+    if functional is not None and matpes_documents.PAIR.side_of(functional) is None:
+        functional = None
     history = orjson.loads(bytes(document.provenance))
     if functional is None or not document.matpes_id or not (history is None or isinstance(history, dict)):
         return None
@@ -209,7 +212,7 @@ def _plain(document: _Document) -> _Plain | None:
         return None
     if document.bandgap is not None:
         facts["bandgap"] = document.bandgap
-    return _Plain(functional=functional.value, material_id=material, provenance=ENCODE(facts))
+    return _Plain(functional=functional, material_id=material, provenance=ENCODE(facts))
 
 
 def _flat(documents: Sequence[_Document]) -> dict[str, NDArray[Any]]:

@@ -38,8 +38,9 @@ import numpy as np
 from xferbench import download
 from xferbench.download import RemoteFile
 from xferbench.errors import DataError, StorageError
+from xferbench.functionals import Functional, Pair
 from xferbench.pairing import UNKNOWN_ELEMENT, WRONG_SHAPE
-from xferbench.records import Drop, Frame, Functional, Geometry, SourceDataset, SplitRule
+from xferbench.records import Drop, Frame, Geometry, SourceDataset, SplitRule
 from xferbench.sources.documents import documents
 from xferbench.sources.reading import (
     INCONSISTENT,
@@ -93,6 +94,7 @@ HISTORY = (
 TOLERANCE = 1e-3
 """eV/Å up to which the stated lengths of the forces may differ from the forces."""
 
+PAIR = Pair(source=(), target=(Functional("r2SCAN"),))
 SPLIT = SplitRule(
     salt="mp-aloe", fractions=(0.8, 0.1, 0.1), group="Materials Project id of the parent, else chemical system"
 )
@@ -143,6 +145,7 @@ def load(
         licence="cc-by-4.0",
         citation=CITATION,
         card=CARD,
+        functionals=PAIR,
         geometry=Geometry.UNPAIRED,
         split=SPLIT,
         frames=stream,
@@ -195,7 +198,7 @@ def frame(document: Record) -> Frame:
     """
     name = text(document, next((key for key in IDS if document.get(key)), IDS[0]))
     functional = document.get("functional")
-    if functional is not None and str(functional).lower() != "r2scan":
+    if functional is not None and Functional.get(str(functional)) not in PAIR.target:
         raise Unusable(UNKNOWN_FUNCTIONAL, str(functional)[:40])
     crystal = _flat(document) if document.get("structure") is None else structure(mapping(document, "structure"))
     n = len(crystal["numbers"])
@@ -204,7 +207,7 @@ def frame(document: Record) -> Frame:
         frame_id=f"{name}-r2SCAN",
         pair_id="",
         material_id=_material(history, crystal["numbers"]),
-        functional=Functional.R2SCAN,
+        functional=Functional("r2SCAN"),
         energy=energy(document, "energy"),
         forces=array(document, "forces", (n, 3)),
         stress=_stress(document),

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING
 
 from xferbench import download
 from xferbench.errors import DataError
-from xferbench.records import Functional, Geometry, SourceDataset, SplitRule
+from xferbench.functionals import Functional, Pair
+from xferbench.records import Geometry, SourceDataset, SplitRule
 from xferbench.sources import mptrj
 from xferbench.sources.parallel import read_all
 from xferbench.sources.stream import FrameStream, check_release, local_files, local_version
@@ -36,6 +37,7 @@ ARTICLE = 28245650
 RELEASES = ("2",)
 """Of the figshare article."""
 
+PAIR = Pair(source=(Functional("PBE"), Functional("PBE+U")), target=(Functional("r2SCAN"),))
 SPLIT = SplitRule(salt="mp-r2scan", fractions=(0.8, 0.1, 0.1), group="Materials Project id")
 CITATION = """@article{huang2025cross,
   title = {Cross-functional transferability in foundation machine learning interatomic potentials},
@@ -55,7 +57,7 @@ CITATION = """@article{huang2025cross,
   year = {2023}
 }"""
 CARD = """The end points of relaxations of the Materials Project: r²SCAN from MP-r2SCAN, PBE or PBE+U from MPtrj, joined by
-Materials Project id. Each side has the geometry of its own functional. The configuration `r2scan-frames` has every frame of
+Materials Project id. Each side has the geometry of its own functional. The configuration `target-frames` has every frame of
 MP-r2SCAN, split by material at 8:1:1, for training. `energy` is uncorrected; the MP2020 correction of the
 GGA side is in `correction`. Which GGA frames used a Hubbard U follows from the composition by the rule of the Materials
 Project's input sets: the files do not say. The licence of MP-r2SCAN is the one on its figshare page, 28245650; MPtrj is MIT over
@@ -104,6 +106,7 @@ def load(
         licence="other",
         citation=CITATION,
         card=CARD,
+        functionals=PAIR,
         geometry=Geometry.SAME_MATERIAL,
         split=SPLIT,
         frames=stream,
@@ -126,5 +129,5 @@ def _is_r2scan(path: Path) -> bool:
 
 def _read(path: Path) -> Iterator[Frame | Drop]:
     if _is_r2scan(path):
-        return mptrj.read_relaxed(path, lambda _: Functional.R2SCAN, every=True)
+        return mptrj.read_relaxed(path, lambda _: Functional("r2SCAN"), every=True)
     return mptrj.read(path)

@@ -1,6 +1,6 @@
 """Energies of the Materials Project: the relaxed states of one material in GGA or GGA+U and in r²SCAN.
 
-- Home: https://materialsproject.org, API https://api.materialsproject.org; client ``mp-api`` (``pip install "xferbench[mp]"``)
+- Home: https://materialsproject.org, API https://api.materialsproject.org; client ``mp-api`` (``pip install ".[mp]"``)
 - Licence: CC BY 4.0. The batch ``gnome_r2scan_statics`` is CC BY-NC 4.0 and is left out.
 - A key of the Materials Project is needed, in ``MP_API_KEY``. It goes to the client and nowhere else.
 
@@ -37,7 +37,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xferbench.errors import UsageError
-from xferbench.records import Drop, Frame, Functional, Geometry, SourceDataset, SplitRule
+from xferbench.functionals import Functional, Pair
+from xferbench.records import Drop, Frame, Geometry, SourceDataset, SplitRule
 from xferbench.sources.documents import documents
 from xferbench.sources.materials_project import fetched, is_non_commercial
 from xferbench.sources.mptrj import hubbard
@@ -67,14 +68,7 @@ if TYPE_CHECKING:
 
     Integers = NDArray[np.int64]
 
-RUN_TYPES = {
-    "gga": Functional.PBE,
-    "pbe": Functional.PBE,
-    "gga+u": Functional.PBE_U,
-    "gga_u": Functional.PBE_U,
-    "pbe+u": Functional.PBE_U,
-    "r2scan": Functional.R2SCAN,
-}
+PAIR = Pair(source=(Functional("PBE"), Functional("PBE+U")), target=(Functional("r2SCAN"),))
 MIXED = "GGA_GGA+U_R2SCAN"
 """The scheme that puts r2SCAN energies onto the scale of GGA ones."""
 
@@ -133,6 +127,7 @@ def load(*, paths: Sequence[Path] = (), cache_dir: Path | None = None, offline: 
         licence="cc-by-4.0",
         citation=CITATION,
         card=TABLE_CARD if tables else CARD,
+        functionals=PAIR,
         geometry=Geometry.ENERGIES_ONLY if tables else Geometry.SAME_MATERIAL,
         split=SPLIT,
         frames=stream,
@@ -204,8 +199,8 @@ def frame(material: str, run_type: str, entry: Mapping[str, Any]) -> Frame:
     Raises:
         Unusable: It gives none.
     """
-    functional = RUN_TYPES.get(run_type.lower())
-    if functional is None:
+    functional = Functional.get(run_type)
+    if functional is None or PAIR.side_of(functional) is None:
         raise Unusable(UNKNOWN_FUNCTIONAL, run_type[:40])
     crystal = structure(mapping(entry, "structure"))
     n = len(crystal["numbers"])
@@ -213,7 +208,7 @@ def frame(material: str, run_type: str, entry: Mapping[str, Any]) -> Frame:
     if abs(atoms - n) > TOLERANCE:
         raise Unusable(INCONSISTENT, f"composition of {atoms:g} atoms, structure of {n}")
     return Frame(
-        frame_id=f"{material}-{functional.value}",
+        frame_id=f"{material}-{functional}",
         pair_id=material,
         material_id=material,
         functional=functional,
@@ -263,13 +258,13 @@ def _without_structure(row: Mapping[str, str], column: str) -> Frame:
         raise Unusable(MISSING_FIELD, str(error)) from error
     elements, counts = np.unique(numbers, return_counts=True)
     numbers = np.repeat(elements, counts // np.gcd.reduce(counts))
-    functional = Functional.R2SCAN if column == "e_r2scan" else hubbard(numbers)
+    functional = Functional("r2SCAN") if column == "e_r2scan" else hubbard(numbers)
     try:
         per_atom = float(row[column])
     except ValueError as error:
         raise Unusable(NOT_A_NUMBER, f"{column} {row[column]!r:.40}") from error
     return Frame(
-        frame_id=f"{row['material_id']}-{functional.value}",
+        frame_id=f"{row['material_id']}-{functional}",
         pair_id=row["material_id"],
         material_id=row["material_id"],
         functional=functional,
@@ -277,7 +272,7 @@ def _without_structure(row: Mapping[str, str], column: str) -> Frame:
         positions=np.empty((0, 3)),
         cell=np.zeros((3, 3)),
         energy=per_atom * len(numbers),
-        provenance={"column": column, "corrected": functional.is_gga},
+        provenance={"column": column, "corrected": PAIR.side_of(functional) == "source"},
     )
 
 

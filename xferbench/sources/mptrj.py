@@ -33,7 +33,8 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from xferbench.records import Drop, Frame, Functional
+from xferbench.functionals import Functional
+from xferbench.records import Drop, Frame
 from xferbench.sources.documents import documents
 from xferbench.sources.reading import (
     INCONSISTENT,
@@ -78,7 +79,7 @@ def read(path: Path) -> Iterator[Frame | Drop]:
 def hubbard(numbers: NDArray[Any]) -> Functional:
     """Which functional the Materials Project's GGA input sets give a composition."""
     present = set(numbers.tolist())
-    return Functional.PBE_U if present & HUBBARD_METALS and present & HUBBARD_ANIONS else Functional.PBE
+    return Functional("PBE+U") if present & HUBBARD_METALS and present & HUBBARD_ANIONS else Functional("PBE")
 
 
 def read_relaxed(
@@ -196,7 +197,7 @@ def frame(
     kind = functional(crystal["numbers"])
     gap = number(record, "bandgap")
     return Frame(
-        frame_id=f"{frame_id}-{kind.value}",
+        frame_id=f"{frame_id}-{kind}",
         pair_id=material,
         material_id=material,
         functional=kind,

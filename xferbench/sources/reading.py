@@ -5,14 +5,13 @@ A source converts each record inside ``try: … except Unusable``, so that a bad
 
 from __future__ import annotations
 
-import math
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from xferbench.pairing import MISSING_ENERGY, NOT_FINITE, UNKNOWN_ELEMENT, WRONG_SHAPE
-from xferbench.records import Drop
+from xferbench.records import LARGEST, Drop
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,6 +32,7 @@ OTHER_FRAMES = "other_frames"
 NON_COMMERCIAL = "non_commercial"
 REPEATED_RECORD = "repeated_record"
 AMBIGUOUS_MATCH = "ambiguous_match"
+NO_CELL = "no_cell"
 
 REASONS = {
     MISSING_FIELD: "a record without one of the fields that every frame needs",
@@ -46,6 +46,7 @@ REASONS = {
     NON_COMMERCIAL: "a licence that forbids commercial use",
     REPEATED_RECORD: "the same record again, word for word",
     AMBIGUOUS_MATCH: "joined by structure, and several frames of one functional have that structure",
+    NO_CELL: "periodic without lattice vectors to repeat by",
 }
 """Why a source drops a record, besides the reasons of ``pairing``: reason -> what it means."""
 
@@ -113,7 +114,7 @@ def number(record: Mapping[str, Any], name: str) -> float | None:
     value = record.get(name)
     if value is None:
         return None
-    if type(value) is float and math.isfinite(value):  # almost all of them; the rest goes the thorough way
+    if type(value) is float and abs(value) <= LARGEST:  # almost all of them; the rest goes the thorough way
         return value
     return float(_numbers(value, name, ()))
 
@@ -146,6 +147,8 @@ def _numbers(value: Any, name: str, shape: tuple[int, ...]) -> Floats:  # noqa: 
         values = np.array(value)
     except ValueError as error:
         raise Unusable(WRONG_SHAPE, f"{name} is ragged") from error
+    if values.size == 0 and 0 not in shape:
+        raise Unusable(WRONG_SHAPE, f"{name} is empty")
     if values.dtype.kind not in "fiu":
         raise Unusable(NOT_A_NUMBER, f"{name} holds {value!r:.40}")
     if values.shape != shape:
@@ -153,6 +156,10 @@ def _numbers(value: Any, name: str, shape: tuple[int, ...]) -> Floats:  # noqa: 
     out = values.astype(np.float64, copy=False)
     if not np.isfinite(out).all():
         raise Unusable(NOT_FINITE, name)
+    if np.abs(out).max(initial=0.0) > LARGEST:
+        raise Unusable(
+            NOT_FINITE, f"{name} is {np.abs(out).max():.3g}, and no number beyond {LARGEST:g} means anything"
+        )
     return out
 
 

@@ -1,32 +1,35 @@
-"""Frames without ``pair_id`` are joined by structure: equal species in order, lattice and wrapped coordinates.
+"""Frames without ``pair_id`` are joined by structure: equal species, lattice and wrapped coordinates, in whatever order.
 
 ``pairing`` says what is equal: no lattice vector and no atom more than its tolerance apart, whole lattice vectors aside.
 Comparing everything with everything is out of the question, and rounding separates neighbours on either side of an edge. So
-each structure is projected onto a few random directions of (lattice, cos 2πf, sin 2πf), which no wrapping changes. Structures
-that are equal differ by no more than a bound in each projection; those that differ by less are taken for equal, and
-``pairing`` compares each couple atom by atom afterwards.
+each structure is described by a few numbers: random directions of its lattice, and the sum over its atoms of the sine of random
+directions of (cos 2πf, sin 2πf) of each, other ones for each element. No wrapping and no order of atoms changes them. Structures
+that are equal differ by no more than a bound in each number; those that differ by less are taken for equal, and ``pairing``
+compares each couple atom by atom afterwards.
 
-A structure that several frames of one functional have is ambiguous: all of them are left out, and counted.
+A structure that several frames of one functional have is ambiguous: all of them are left out, and counted. For the first frames
+that find no partner, the nearest candidate and what differs is told.
 """
 
 from __future__ import annotations
 
 import hashlib
 from array import array
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from itertools import pairwise
-from typing import TYPE_CHECKING
+from itertools import count, pairwise
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from xferbench.pairing import TOLERANCE
+from xferbench.pairing import NO_PARTNER, TOLERANCE, difference
 from xferbench.records import Drop, Frame
 from xferbench.sources.reading import AMBIGUOUS_MATCH
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Set as AbstractSet
 
     from numpy.typing import NDArray
 
@@ -40,27 +43,82 @@ ROUNDING = 1e-12
 """Relative error of a projection."""
 
 
+EXPLAINED = 10
+"""Frames without a partner for which a candidate is looked for."""
+
+CANDIDATES = 400
+"""Frames of the other functional that are looked at for that, at most."""
+
+
 def joined(read: Callable[[], Iterable[Frame | Drop]]) -> Iterator[Frame | Drop]:
     """Give frames without ``pair_id`` one: the same for those of one structure. The others pass.
 
     Args:
-        read: Gives all frames, the same in the same order each time; it is called twice.
+        read: Gives all frames, the same in the same order each time; it is called up to three times.
     """
     index = Index()
     for item in read():
         if isinstance(item, Frame) and not item.pair_id:
             index.add(item)
-    names = iter(index.names())
+    places = index.names()
+    reasons = _explained(read, index, places)
+    numbers = iter(range(len(places)))
     for item in read():
         if isinstance(item, Drop) or item.pair_id:
             yield item
             continue
-        name, count = next(names)
-        if count > 1:
-            detail = f"{count} frames of one functional family have this structure"
+        number = next(numbers)
+        place = places[number]
+        if place.most > 1:
+            detail = f"{place.most} frames of one functional have this structure"
             yield Drop(record_id=item.frame_id, reason=AMBIGUOUS_MATCH, detail=detail)
+        elif number in reasons:
+            yield Drop(record_id=item.frame_id, reason=NO_PARTNER, detail=reasons[number])
         else:
-            yield replace(item, pair_id=name)
+            yield replace(item, pair_id=place.name)
+
+
+class Place(NamedTuple):
+    """What a frame's structure is called, how many frames of one functional, with a Hubbard U or without, have it at most, and how many in all."""
+
+    name: str
+    most: int
+    all: int
+
+
+def _explained(read: Callable[[], Iterable[Frame | Drop]], index: Index, places: Sequence[Place]) -> dict[int, str]:
+    """Number of a frame without a partner -> the nearest candidate among those that have none either, and what differs."""
+    alone = [i for i, place in enumerate(places) if place.all == 1]
+    there: dict[int, set[int]] = defaultdict(set)
+    for i in alone:
+        there[index.composition[i]].add(index.functional[i])
+    chosen = [i for i in alone if len(there[index.composition[i]]) > 1][:EXPLAINED]
+    if not chosen:
+        return {}
+    wanted = {index.composition[i] for i in chosen}
+    others = [i for i in alone if index.composition[i] in wanted][: CANDIDATES + EXPLAINED]
+    frames = _frames_of(read, {*chosen, *others})
+    found = {}
+    for i in chosen:
+        candidates = [
+            j
+            for j in others
+            if index.composition[j] == index.composition[i] and index.functional[j] != index.functional[i]
+        ]
+        nearest = min(((*difference(frames[i], frames[j], TOLERANCE), j) for j in candidates), default=None)
+        if nearest is not None:
+            _, words, j = nearest
+            found[i] = f"only {frames[i].frame_id}; nearest is {frames[j].frame_id}: {words}"
+    return found
+
+
+def _frames_of(read: Callable[[], Iterable[Frame | Drop]], wanted: AbstractSet[int]) -> dict[int, Frame]:
+    numbers = count()
+    return {
+        number: item
+        for item in read()
+        if isinstance(item, Frame) and not item.pair_id and (number := next(numbers)) in wanted
+    }
 
 
 @dataclass(slots=True)
@@ -69,62 +127,77 @@ class Index:
 
     composition: list[int] = field(default_factory=list)
     name: list[int] = field(default_factory=list)
-    is_gga: array[int] = field(default_factory=lambda: array("b"))
+    functional: array[int] = field(default_factory=lambda: array("b"))
+    codes: dict[str, int] = field(default_factory=dict)
+    periodic: array[int] = field(default_factory=lambda: array("b"))
     numbers: array[float] = field(default_factory=lambda: array("d"))
 
     def add(self, frame: Frame) -> None:
         """Remember a structure."""
         values, bound = projections(frame)
-        self.composition.append(_digest(np.asarray(frame.numbers, dtype="<i8").tobytes(), bytes(frame.pbc)))
-        self.name.append(_digest(*(np.ascontiguousarray(item).tobytes() for item in (frame.cell, frame.positions))))
-        self.is_gga.append(frame.functional.is_gga)
+        self.composition.append(_digest(np.sort(np.asarray(frame.numbers, dtype="<i8")).tobytes()))
+        parts = (np.asarray(frame.numbers, dtype="<i8"), frame.cell, frame.positions)
+        self.name.append(_digest(bytes(frame.pbc), *(np.ascontiguousarray(item).tobytes() for item in parts)))
+        self.functional.append(self.codes.setdefault(frame.functional.without_u, len(self.codes)))
+        self.periodic.append(sum(mark << axis for axis, mark in enumerate(frame.pbc)))
         self.numbers.extend((*values.tolist(), bound))
 
-    def names(self) -> list[tuple[str, int]]:
-        """Of each frame, in order: the name of its structure, and how many frames of one functional family have it at most."""
+    def names(self) -> list[Place]:
+        """Of each frame, in order."""
         table = np.array(self.numbers).reshape(-1, DIRECTIONS + 1)
-        families: dict[int, list[int]] = defaultdict(list)
+        families: dict[tuple[int, int], list[int]] = defaultdict(list)
         for i, key in enumerate(self.composition):
-            families[key].append(i)
-        found: list[tuple[str, int]] = [("", 0)] * len(table)
+            families[key, self.periodic[i]].append(i)
+        found = [Place("", 0, 0)] * len(table)
         for members in families.values():
             for group in _groups(table, np.array(members)):
-                is_gga = [bool(self.is_gga[i]) for i in group]
-                first = min(self.name[i] for i in group)
-                name = f"structure-{self.composition[group[0]] ^ first:016x}"
+                most = max(Counter(self.functional[i] for i in group).values())
+                name = f"structure-{min(self.name[i] for i in group):016x}"
                 for i in group:
-                    found[i] = name, max(sum(is_gga), len(group) - sum(is_gga))
+                    found[i] = Place(name, most, len(group))
         return found
 
 
 def projections(frame: Frame) -> tuple[Floats, float]:
-    """A structure on random directions, and by how much an equal one may differ.
+    """A structure as a few numbers, and by how much those of an equal one may differ.
 
     Returns:
         (DIRECTIONS,) values and the bound of the difference of each.
     """
-    n = frame.n_atoms
-    of_cell, of_atoms = _directions(n)
     lattice = frame.cell[np.array(frame.pbc, dtype=bool)]
     inverse = np.linalg.pinv(lattice)
     images = frame.positions @ inverse
+    n = frame.n_atoms
     waves = np.zeros((n, 9))
     waves[:, : len(lattice)] = np.cos(2 * np.pi * images)
     waves[:, 3 : 3 + len(lattice)] = np.sin(2 * np.pi * images)
     waves[:, 6:] = frame.positions - images @ lattice
-    values: Floats = of_cell @ frame.cell.ravel() + of_atoms.reshape(DIRECTIONS, -1) @ waves.ravel()
+    of_cell = _of_cell()
+    of_atoms = np.empty((n, DIRECTIONS, 9))
+    for number in np.unique(frame.numbers):
+        of_atoms[frame.numbers == number] = _of_element(int(number))
+    angles = np.einsum("nkj,nj->nk", of_atoms, waves)
+    weights = np.linalg.norm(of_atoms, axis=2)  # the sine is no steeper than its argument
+    values: Floats = of_cell @ frame.cell.ravel() + np.sin(angles).sum(axis=0)
     stretch = 2 * np.pi * np.linalg.norm(inverse, 2) if len(lattice) else 1.0
     moved = 1 + np.abs(images).sum(axis=1, initial=0.0)  # by the atom, and by the lattice under its image
-    reach = np.linalg.norm(of_atoms, axis=2) @ (max(stretch, 1.0) * 2 * moved) + np.abs(of_cell).sum(axis=1)
-    size = np.abs(of_cell) @ np.abs(frame.cell.ravel()) + np.abs(of_atoms).sum(axis=(1, 2))
+    reach = weights.T @ (max(stretch, 1.0) * 2 * moved) + np.abs(of_cell).sum(axis=1)
+    size = (
+        np.abs(of_cell) @ np.abs(frame.cell.ravel()) + (np.abs(of_atoms) * np.abs(waves)[:, None]).sum(axis=(0, 2)) + n
+    )
     return values, float((TOLERANCE * reach + ROUNDING * size).max())
 
 
-@lru_cache(maxsize=512)
-def _directions(n: int) -> tuple[Floats, Floats]:
-    """(DIRECTIONS, 9) for the lattice and (DIRECTIONS, n, 9) for the atoms: always the same."""
-    random = np.random.default_rng((SEED, n))
-    return random.standard_normal((DIRECTIONS, 9)), random.standard_normal((DIRECTIONS, n, 9))
+@lru_cache(maxsize=1)
+def _of_cell() -> Floats:
+    """(DIRECTIONS, 9) for the lattice: always the same."""
+    return np.random.default_rng(SEED).standard_normal((DIRECTIONS, 9))
+
+
+@lru_cache(maxsize=128)
+def _of_element(number: int) -> Floats:
+    """(DIRECTIONS, 9) for the atoms of an element: always the same."""
+    return np.random.default_rng((SEED, number)).standard_normal((DIRECTIONS, 9))
 
 
 def _digest(*parts: bytes) -> int:

@@ -54,7 +54,7 @@ class FrameStream:
 
 
 def local_files(paths: Sequence[Path], accept: Callable[[str], bool], wanted: str) -> list[Path]:
-    """The files a user named: a file counts as it is, of a directory those whose names are accepted.
+    """The files a user named: a file counts as it is, of a directory and the folders in it those whose names are accepted.
 
     Args:
         paths: Files and directories.
@@ -72,7 +72,10 @@ def local_files(paths: Sequence[Path], accept: Callable[[str], bool], wanted: st
     for path in paths:
         with disk_errors("read", path):
             if path.is_dir():
-                files += sorted(item for item in path.iterdir() if item.is_file() and accept(item.name))
+                below = sorted(item for item in path.rglob("*") if item.is_file() and accept(item.name))
+                files += [
+                    item for item in below if not any(part.startswith(".") for part in item.relative_to(path).parts)
+                ]
             else:
                 path.stat()
                 files.append(path)

@@ -81,9 +81,7 @@ class TensorBoard:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ModuleNotFoundError as error:
-            raise MissingExtraError(
-                'the logger tensorboard needs its package; pip install "xferbench[tensorboard]"'
-            ) from error
+            raise MissingExtraError('the logger tensorboard needs its package; pip install ".[tensorboard]"') from error
         self._writer: Any = SummaryWriter(str(directory / "tensorboard"))
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
@@ -104,7 +102,7 @@ class WeightsAndBiases:
         try:
             import wandb  # type: ignore[import-not-found,unused-ignore] # an extra
         except ModuleNotFoundError as error:
-            raise MissingExtraError('the logger wandb needs its package; pip install "xferbench[wandb]"') from error
+            raise MissingExtraError('the logger wandb needs its package; pip install ".[wandb]"') from error
         known = directory / "wandb" / "run-id"
         if not known.exists():
             write_text(known, secrets.token_hex(4))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
+from xferbench.functionals import Functional
 from xferbench.models.chgnet.batch import Batch
 from xferbench.models.chgnet.engine import CHGNetEngine
 from xferbench.models.chgnet.frozen import FrozenCHGNet
 from xferbench.models.chgnet.graph import build
 from xferbench.models.chgnet.layers import State
 from xferbench.models.chgnet.model import CHGNet, Settings
-from xferbench.records import Functional
 
 SHAPES = {
     "as 0.3.0": {},
@@ -106,7 +106,7 @@ def make_engine(make_network):
 
     def make(**changes):
         network = FrozenCHGNet(make_network("uneven"))
-        return CHGNetEngine(functional=Functional.PBE, network=network, **changes)
+        return CHGNetEngine(functional=Functional("PBE"), network=network, **changes)
 
     return make
 

@@ -11,8 +11,8 @@ from ase.build import bulk
 
 from xferbench.models.chgnet import adjoint
 from xferbench.models.chgnet.adjoint import Convolutions, Gate
-from xferbench.models.chgnet.hardware import Arena
 from xferbench.models.chgnet.layers import GatedMLP
+from xferbench.models.hardware import Arena
 
 
 def gate_and_network(hidden, norm):

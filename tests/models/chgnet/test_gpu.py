@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
+from xferbench.functionals import Functional
 from xferbench.models.chgnet.engine import CHGNetEngine
 from xferbench.models.chgnet.frozen import FrozenCHGNet
-from xferbench.records import Functional
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
 
 def engine(network):
-    return CHGNetEngine(functional=Functional.PBE, network=FrozenCHGNet(network))
+    return CHGNetEngine(functional=Functional("PBE"), network=FrozenCHGNet(network))
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 2e-4)])
@@ -47,7 +47,7 @@ def test_shorter_factors_change_little(make_network, crystals, products, toleran
     network = make_network("as 0.3.0").float()
     exact = engine(network).predict(structures)
     frozen = FrozenCHGNet(copy.deepcopy(network).to("cuda"), products=products)
-    found = CHGNetEngine(functional=Functional.PBE, network=frozen, ahead=2, max_rows=500).predict(structures)
+    found = CHGNetEngine(functional=Functional("PBE"), network=frozen, ahead=2, max_rows=500).predict(structures)
     for result, expected in zip(found, exact, strict=True):
         apart = np.linalg.norm(result["forces"] - expected["forces"])
         assert apart < tolerance * np.linalg.norm(expected["forces"])

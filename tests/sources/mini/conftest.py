@@ -1,77 +1,94 @@
-"""An engine without quantum mechanics, and records made with it."""
+"""Records with labels that are easy to recognise, on structures of the committed ones."""
 
 from __future__ import annotations
 
 import copy
+import json
 
-import ase.io  # noqa: F401 - registers its plug-ins, GPAW among them, before a test hides GPAW
 import numpy as np
 import pytest
 
-from xferbench.sources.mini.generate import generate
+from xferbench.sources.mini.build import RECORDS
+
+LABELS = {
+    "energy_eV": -7.0,
+    "free_energy_eV": -7.01,
+    "reference_energy_eV": -100.0,
+    "stress_eV_per_A3_voigt": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
+    "n_kpts_irreducible": 3,
+    "scf_iterations": 9,
+    "wall_s": 1.0,
+    "cpu_s": 0.5,
+}
+FORCES = [[0.1, 0.2, -0.3], [-0.1, -0.2, 0.34]]
 
 
-class FakeEngine:
-    """Labels in closed form, and a memory of what was asked.
+def write(path, records):
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
 
-    ``errors`` maps a functional's libxc name to what its calculations raise; ``changes`` overrides labels.
-    """
 
-    def __init__(self, *, shift: float = 0.0, versions: dict[str, str] | None = None) -> None:
-        self.shift = shift
-        self.calls: list[tuple[str, str, object]] = []
-        self.errors: dict[str, BaseException] = {}
-        self.changes: dict[str, object] = {}
-        self._versions = {"gpaw": "fake", "libxc_fhc_disabled": "yes"} if versions is None else versions
-
-    def versions(self):
-        return self._versions
-
-    def calculate(self, calculation, start):
-        formula, xc = str(calculation.atoms.symbols), calculation.settings["xc_libxc"]
-        self.calls.append((formula, xc, start))
-        if xc in self.errors:
-            raise self.errors[xc]
-        n, volume = len(calculation.atoms), calculation.atoms.get_volume()
-        energy = -volume * (1.5 if xc == "PBE" else 2.5) + self.shift * n
-        labels = {
-            "energy_eV": energy,
-            "free_energy_eV": energy - 0.01,
-            "reference_energy_eV": -100.0 * n,
-            "forces_eV_per_A": [[0.1, 0.2, -0.3], [-0.1, -0.2, 0.34]][:n] + [[0.0, 0.0, 0.0]] * (n - 2),
-            "stress_eV_per_A3_voigt": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
-            "n_kpts_irreducible": 3,
-            "scf_iterations": 9,
-            "kpts": {"size": list(calculation.kpts), "gamma": True},
-            "wall_s": 1.0,
-            "cpu_s": 0.5,
-        }
-        if calculation.spin_polarised:
-            labels["magmoms_muB"] = calculation.atoms.get_initial_magnetic_moments().tolist()
-        return copy.deepcopy(labels | self.changes), f"state of {formula} in {xc}"
+@pytest.fixture(scope="session")
+def committed_pairs():
+    """Pair id -> its two committed records, as they are."""
+    found = {}
+    for line in RECORDS.read_text().splitlines():
+        record = json.loads(line)
+        found.setdefault(record["pair_id"], []).append(record)
+    return {name: sorted(pair, key=lambda r: r["functional"]) for name, pair in found.items() if len(pair) == 2}
 
 
 @pytest.fixture
-def engine():
-    return FakeEngine()
+def make_pair(committed_pairs):
+    """A pair like a committed one, as another copy of its crystal."""
+
+    def make(pair_id, perturbation=None):
+        records = []
+        for committed in committed_pairs[pair_id]:
+            record = copy.deepcopy(committed) | LABELS
+            record["forces_eV_per_A"] = FORCES[: len(record["structure"]["species"])]
+            if record["spin_polarised"]:
+                record["magmoms_muB"] = record["structure"]["initial_magmoms_muB"]
+            if perturbation is not None:
+                name = f"{record['seed_structure']}-{perturbation}"
+                record |= {"perturbation": perturbation, "pair_id": name, "id": f"{name}-{record['functional']}"}
+            records.append(record)
+        return records
+
+    return make
 
 
 @pytest.fixture
-def make_engine():
-    return FakeEngine
+def fail():
+    """A record whose calculation failed."""
+
+    def change(record, reason="RuntimeError: no"):
+        labels = {key for key in record if key.endswith(("_eV", "_A", "_voigt", "_s", "_muB"))}
+        labels |= {"kpts", "n_kpts_irreducible", "scf_iterations"}
+        return {k: v for k, v in record.items() if k not in labels} | {"status": "failed", "error": reason}
+
+    return change
 
 
 @pytest.fixture
-def records(tmp_path, engine):
+def records(tmp_path, make_pair):
     """A records file of five pairs without spin and two with it."""
     path = tmp_path / "records.jsonl"
-    generate(path, kinds=["v2"], elements=["Si", "C"], engine=engine)
-    generate(path, kinds=["v2"], elements=["Ni"], spin=True, engine=engine)
-    engine.calls.clear()
+    names = ("C_diamond", "Si_diamond", "Si_fcc", "SiC_zincblende", "SiC_rocksalt", "Ni_fcc", "Ni_bcc")
+    write(path, [record for name in names for record in make_pair(f"{name}-v2")])
     return path
 
 
 @pytest.fixture
+def append():
+    """More records at the end of a file."""
+
+    def more(path, records):
+        write(path, [*map(json.loads, path.read_text().splitlines()), *records])
+
+    return more
+
+
+@pytest.fixture
 def voigt_matrix():
-    """The fake stress as a matrix: xx yy zz yz xz xy = 1 … 6."""
+    """The stress of ``LABELS`` as a matrix: xx yy zz yz xz xy = 1 … 6."""
     return np.array([[1.0, 6.0, 5.0], [6.0, 2.0, 4.0], [5.0, 4.0, 3.0]])

@@ -7,7 +7,7 @@ import pytest
 
 from xferbench.errors import FormatError, StorageError
 from xferbench.sources.mini.build import RECORDS
-from xferbench.sources.mini.recordfile import Resumed, append_records, read_records, resume
+from xferbench.sources.mini.recordfile import Resumed, append_records, material_id, read_records, resume
 
 
 def test_the_committed_records_are_sound_and_sorted():
@@ -147,3 +147,29 @@ def test_a_file_of_zeros_after_a_power_cut_is_a_torn_line(records):
     records.write_bytes(whole + b"\0" * 100)
     assert "was torn off" in resume(records).dropped[0]
     assert records.read_bytes() == whole
+
+
+def test_a_calculation_of_pbe_alone_is_whole_where_no_partner_is_meant_to_be(records):
+    first = json.loads(records.read_text().splitlines()[0])
+    alone = first | {"perturbation": "mesh-4x4x4", "pair_id": f"{first['seed_structure']}-mesh-4x4x4"}
+    append_records(records, [alone | {"id": f"{alone['pair_id']}-PBE"}])
+    resumed = resume(records)
+    assert resumed.dropped == ()
+    assert alone["pair_id"] in resumed.finished
+
+
+def test_the_unfinished_line_of_a_growing_file_is_not_read(records):
+    whole = read_records(records)
+    text = records.read_bytes()
+    records.write_bytes(text + b'{"id": "torn')
+    assert read_records(records, growing=True) == whole
+    with pytest.raises(FormatError, match="not JSON"):
+        read_records(records)
+
+
+@pytest.mark.parametrize(
+    ("symbols", "expected"),
+    [(["Na", "Cl"], "NaCl"), (["Cl", "Na", "Cl", "Na"], "NaCl"), (["Si", "Mg", "Mg"], "Mg2Si"), (["Si", "Si"], "Si")],
+)
+def test_a_material_is_a_reduced_composition(symbols, expected):
+    assert material_id(symbols) == expected

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from xferbench.models.chgnet.batch import Batch
-    from xferbench.models.chgnet.hardware import Arena
     from xferbench.models.chgnet.layers import MLP, AngleUpdate, AtomConv, BondConv, GatedMLP
     from xferbench.models.chgnet.model import CHGNet
+    from xferbench.models.hardware import Arena
 
 BLOCK = 2048
 """Bonds or angles worked on at once on a CPU: a dozen arrays of this many rows of 64 floats fit its cache."""

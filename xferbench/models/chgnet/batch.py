@@ -13,7 +13,7 @@ Tables and results of the sums; of bond ``b``, directed bond ``2 b`` is as store
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -99,6 +99,17 @@ class Batch:
             others=Incidence.from_terms(second[:, None], n_short).to(device),
             collect=Incidence.from_terms(first[:, None], n_short).transpose.to(device),
         )
+
+    def to(self, device: torch.device) -> Batch:
+        """A copy on a device; itself if it is there."""
+        if self.numbers.device == device:
+            return self
+        values: dict[str, Any] = {item.name: getattr(self, item.name) for item in fields(self)}
+        movable = (torch.Tensor, Incidence)
+        moved: dict[str, Any] = {
+            key: value.to(device) if isinstance(value, movable) else value for key, value in values.items()
+        }
+        return Batch(**moved)
 
     @property
     def n_angles(self) -> int:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from xferbench.errors import MissingExtraError, ModelError, StorageError, UsageError
+from xferbench.functionals import names
 from xferbench.models.chgnet.cache import GraphCache
 from xferbench.models.chgnet.engine import AHEAD_GPU, ROWS_CPU, ROWS_GPU, CHGNetEngine
 from xferbench.models.chgnet.frozen import FrozenCHGNet
@@ -26,7 +27,8 @@ from xferbench.storage import write_bytes
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from xferbench.records import Functional
+    from xferbench.functionals import Functional
+
 
 SHIPPED = {
     "0.3.0": "0.3.0/chgnet_0.3.0_e29f68s314m37.pth.tar",
@@ -85,7 +87,7 @@ def load_engine(
     known = checkpoint in SHIPPED
     functional = FUNCTIONALS[str(checkpoint)] if known else functional
     if functional is None:
-        raise UsageError(f"say what {checkpoint} was trained on: functional = PBE, PBE+U or r2SCAN")
+        raise UsageError(f"say what {checkpoint} was trained on: functional = one of {', '.join(names())}")
     check_device(device)
     network = load_network(shipped_checkpoint(str(checkpoint)) if known else Path(checkpoint))
     dtype = torch.float64 if precision == "float64" else torch.float32
@@ -113,7 +115,7 @@ def shipped_checkpoint(variant: str) -> Path:
     """
     spec = find_spec("chgnet")
     if spec is None or spec.origin is None:
-        raise MissingExtraError('the weights of chgnet are part of its package; pip install "xferbench[chgnet]"')
+        raise MissingExtraError('the weights of chgnet are part of its package; pip install ".[chgnet]"')
     path = Path(spec.origin).parent / "pretrained" / SHIPPED[variant]
     if not path.is_file():
         raise ModelError(f"chgnet has no file {path}; this suite knows the weights of chgnet 0.4.2")

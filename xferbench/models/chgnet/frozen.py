@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from xferbench.models.chgnet.adjoint import Convolutions
-from xferbench.models.chgnet.hardware import Arena, flushed_denormals, warm_heap
 from xferbench.models.chgnet.operations import products_in
+from xferbench.models.hardware import Arena, flushed_denormals, warm_heap
 
 if TYPE_CHECKING:
     from xferbench.models.chgnet.batch import Batch

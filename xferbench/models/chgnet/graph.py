@@ -16,7 +16,7 @@ References:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -82,6 +82,24 @@ class Crystals:
             pbc=np.array([atoms.pbc for atoms in structures], dtype=bool).reshape(-1, 3),
         )
 
+    def take(self, index: int, atoms: Integers) -> Crystals:
+        """One crystal, of these atoms."""
+        return Crystals(
+            numbers=self.numbers[atoms],
+            positions=self.positions[atoms],
+            owner=np.zeros(len(atoms), dtype=np.int64),
+            counts=self.counts[index : index + 1].copy(),
+            cells=self.cells[index : index + 1].copy(),
+            pbc=self.pbc[index : index + 1].copy(),
+        )
+
+    @classmethod
+    def join(cls, parts: Sequence[Crystals]) -> Crystals:
+        """Crystals one after the other."""
+        names = ("numbers", "positions", "counts", "cells", "pbc")
+        arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+        return cls(owner=np.repeat(np.arange(len(arrays["counts"])), arrays["counts"]), **arrays)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Graphs:
@@ -138,6 +156,70 @@ class Graphs:
     def size(self) -> int:
         """Directed bonds plus angles: what time and memory are proportional to."""
         return 2 * len(self.center) + len(self.vertex)
+
+    def split(self) -> list[Graphs]:
+        """The graphs of each crystal alone, to be kept: their integers are small, and no array is a view."""
+        crystals, n = self.crystals, len(self.crystals.counts)
+        first_atom = np.cumsum(crystals.counts) - crystals.counts
+        owner = crystals.owner[self.center]
+        # bonds of a crystal, short ones first, in the order they have here
+        order = np.argsort(owner, kind="stable")
+        n_short = np.bincount(owner[: self.n_short], minlength=n)
+        bonds = np.split(order, np.cumsum(np.bincount(owner, minlength=n))[:-1])
+        atoms = np.split(np.arange(len(crystals.numbers)), first_atom[1:])
+        return [
+            Graphs.from_bonds(
+                crystals=crystals.take(index, atoms[index]),
+                center=(self.center[chosen] - first_atom[index]).astype(np.int32),
+                neighbor=(self.neighbor[chosen] - first_atom[index]).astype(np.int32),
+                image=self.image[chosen].astype(np.int16),
+                vector=self.vector[chosen],
+                n_short=int(n_short[index]),
+            ).compact()
+            for index, chosen in enumerate(bonds)
+        ]
+
+    def compact(self) -> Graphs:
+        """The same with small integers for the angles."""
+        angles = {name: getattr(self, name).astype(np.int32) for name in ("vertex", "first", "second")}
+        return replace(self, **angles)
+
+    @classmethod
+    def join(cls, parts: Sequence[Graphs]) -> Graphs:
+        """Graphs of a batch from those of its crystals; the inverse of ``split`` but for the order of bonds."""
+        atoms = np.cumsum([0, *(len(part.crystals.numbers) for part in parts)])
+        shorts = np.cumsum([0, *(part.n_short for part in parts)])
+
+        def bonds(name: str, *, moved: bool) -> np.ndarray:
+            """Of all crystals, short ones first."""
+            arrays = [getattr(part, name) for part in parts]
+            if moved:
+                arrays = [array + start for array, start in zip(arrays, atoms, strict=False)]
+            cut = list(zip(arrays, parts, strict=True))
+            return np.concatenate([*(a[: p.n_short] for a, p in cut), *(a[p.n_short :] for a, p in cut)])
+
+        # the reverse of short bond b is b + n_short, in a crystal and in the batch
+        forward, backward = [], []
+        for part, atom, short in zip(parts, atoms, shorts, strict=False):
+            n, half = part.n_short, np.searchsorted(part.first, part.n_short)
+            first, second = (
+                np.where(end < n, end + short, end + (short + shorts[-1] - n)) for end in (part.first, part.second)
+            )
+            angles = np.stack([part.vertex + atom, first, second])
+            forward.append(angles[:, :half])
+            backward.append(angles[:, half:])
+        vertex, first, second = np.concatenate([*forward, *backward], axis=1)
+        return cls(
+            crystals=Crystals.join([part.crystals for part in parts]),
+            center=bonds("center", moved=True),
+            neighbor=bonds("neighbor", moved=True),
+            image=bonds("image", moved=False),
+            vector=bonds("vector", moved=False),
+            n_short=int(shorts[-1]),
+            vertex=vertex,
+            first=first,
+            second=second,
+        )
 
 
 def build(structures: Sequence[Atoms], *, atom_cutoff: float, bond_cutoff: float, isolated: str = "raise") -> Graphs:
@@ -282,7 +364,9 @@ def _close_pairs(
         inside = np.arange(width.max())
         wide = np.where(inside < width[:, None], first[:, None] + inside, len(b))
         tall = begin[:, None] + np.arange(height)
-        distance = left.take(tall, axis=0) @ right.take(wide, axis=0).transpose(0, 2, 1)
+        # all is finite; on some processors BLAS raises the flag in lanes it throws away (numpy#24067)
+        with np.errstate(invalid="ignore"):
+            distance = left.take(tall, axis=0) @ right.take(wide, axis=0).transpose(0, 2, 1)
         hits = np.flatnonzero(distance <= 0)
         crystal_row, column = np.divmod(hits, len(inside))
         rows.append(tall.ravel()[crystal_row])

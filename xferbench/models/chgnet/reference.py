@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from xferbench.errors import MissingExtraError, ModelError
+from xferbench.functionals import Functional
 from xferbench.models.contract import Declarations, describe, one_line, unsupported
-from xferbench.records import Functional
 from xferbench.registry import MODEL_VARIANTS, check_name
 from xferbench.units import stress_from_gpa
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from pymatgen.core.structure import Structure
 
-FUNCTIONALS = {"0.3.0": Functional.PBE_U, "0.2.0": Functional.PBE_U, "r2scan": Functional.R2SCAN}
+FUNCTIONALS = {"0.3.0": Functional("PBE+U"), "0.2.0": Functional("PBE+U"), "r2scan": Functional("r2SCAN")}
 """The mixed GGA/GGA+U labels of MPtrj (with MP2020 corrections in them), and MP-r2SCAN."""
 
 UNTRAINED = frozenset({"Po", "At", "Rn", "Fr", "Ra"})
@@ -90,7 +90,7 @@ def load(variant: str, device: str = "cpu") -> ReferenceCHGNet:
     try:
         from chgnet.model.model import CHGNet
     except ModuleNotFoundError as error:
-        raise MissingExtraError(f'chgnet needs the package {error.name!r}; pip install "xferbench[chgnet]"') from error
+        raise MissingExtraError(f'chgnet needs the package {error.name!r}; pip install ".[chgnet]"') from error
     check_device(device)
     # its constructor prints
     with contextlib.redirect_stdout(io.StringIO()):

@@ -4,11 +4,10 @@
 |---|---|
 | ``records.jsonl`` | raw records, one calculation per line; units and signs in ``recordfile``; licence CC BY 4.0 |
 | ``mini.parquet`` | the same as a table, made by ``build``; what ``load`` reads |
-| ``atoms.jsonl`` | records of isolated atoms, of ``isolated_atoms`` |
-| ``lattice.json`` | starting lattice parameters, see ``structures`` |
+| ``atoms.jsonl`` | records of isolated atoms, read by ``atoms`` |
 | ``card.md`` | how the labels were computed, units, limits |
 
-``generate`` adds records, ``build`` makes the table, ``verify`` recomputes records and compares.
+``xferbench.factory.mini`` makes records, and recomputes them to compare.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xferbench import storage, tables
+from xferbench.functionals import Functional, Pair
 from xferbench.records import Drop, Geometry, SourceDataset, SplitRule
 
 if TYPE_CHECKING:
@@ -32,8 +32,12 @@ VERSION = "1"
 """Of what the data mean: protocol, columns, ids, split. Adding or correcting records keeps it; they change the data set's
 fingerprint, which tasks pin and ``prepare`` checks. A changed protocol, material id or split rule raises it."""
 
+PAIR = Pair(source=(Functional("PBE"),), target=(Functional("r2SCAN"),))
 SPLIT = SplitRule(salt="mini-201", fractions=(0.55, 0.10, 0.35), group="reduced composition")
-"""``salt.choose`` found the salt, from compositions alone."""
+"""``factory.mini.salt.choose`` found the salt, from compositions alone."""
+
+ACCURACY = ("pulay_stress", "kmesh_energy_error", "kmesh_pressure_error", "kmesh_confirmed", "free_shape")
+"""Columns of the second edition that say how accurate a label is; ``factory.mini.edition`` describes them."""
 
 CITATION = """@misc{xferbench_mini,
   title = {mini: paired PBE and r2SCAN energies, forces and stresses of small crystals},
@@ -49,9 +53,9 @@ def load() -> SourceDataset:
         StorageError: The package is incomplete.
         IntegrityError: The embedded table is truncated or altered.
     """
+    from xferbench.sources.mini.atoms import energies
     from xferbench.sources.mini.build import PARQUET
-    from xferbench.sources.mini.engine import XC
-    from xferbench.sources.mini.isolated_atoms import energies
+    from xferbench.sources.mini.checks import XC
 
     rows = tables.read_table(PARQUET).to_pylist()
     computed = Counter(row["pair_id"] for row in rows if row["status"] == "ok")
@@ -75,6 +79,7 @@ def load() -> SourceDataset:
         licence="cc-by-4.0",
         citation=CITATION,
         card=storage.read_bytes(CARD).decode(),
+        functionals=PAIR,
         geometry=Geometry.SAME_GEOMETRY,
         split=SPLIT,
         frames=frames,
@@ -87,6 +92,7 @@ def _frame(row: Mapping[str, Any]) -> Frame:
     provenance = {
         key: row[key] for key in ("seed_structure", "prototype", "perturbation", "kpts", "net_force", "free_energy")
     }
+    provenance |= {key: row[key] for key in ACCURACY if row.get(key) is not None}
     provenance |= {"settings": json.loads(row["settings"]), "versions": json.loads(row["versions"])}
     return tables.row_frame(
         {**row, "frame_id": row["record_id"], "correction": None, "provenance": json.dumps(provenance)}

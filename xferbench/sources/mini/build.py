@@ -13,9 +13,8 @@ import pyarrow as pa
 
 from xferbench import storage, tables, units
 from xferbench.errors import FormatError
-from xferbench.sources.mini.engine import XC
-from xferbench.sources.mini.recordfile import read_records
-from xferbench.sources.mini.structures import material_id
+from xferbench.sources.mini.checks import XC
+from xferbench.sources.mini.recordfile import material_id, read_records
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -98,14 +97,29 @@ def build(records: Path | None = None, out: Path | None = None) -> Built:
     """
     out = PARQUET if out is None else out
     records = RECORDS if records is None else records
-    rows = [_row(record) for record in read_records(records)]
+    rows = [row(record) for record in read_records(records)]
     if not rows:
-        raise FormatError(f"{records} has no records, so nothing was built; name a file of `xferbench mini generate`")
-    tables.write_table(out, pa.Table.from_pylist(rows, schema=SCHEMA))
+        raise FormatError(f"{records} has no records, so nothing was built; name a file that has some")
+    return write(rows, out)
+
+
+def write(rows: Sequence[Mapping[str, Any]], out: Path, more: Sequence[pa.Field] = ()) -> Built:
+    """Write rows as Parquet.
+
+    Args:
+        rows: Of ``row``, in order.
+        out: The file.
+        more: Columns that they have besides those of ``SCHEMA``.
+
+    Raises:
+        StorageError: The file cannot be written.
+    """
+    tables.write_table(out, pa.Table.from_pylist(list(rows), schema=pa.schema([*SCHEMA, *more])))
     return _summary(rows, out)
 
 
-def _row(record: Mapping[str, Any]) -> dict[str, Any]:
+def row(record: Mapping[str, Any]) -> dict[str, Any]:
+    """One record as a row of the table."""
     structure = record["structure"]
     return {
         "record_id": record["id"],

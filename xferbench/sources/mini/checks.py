@@ -7,11 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xferbench.records import Functional
-from xferbench.sources.mini.engine import XC
+from xferbench.functionals import Functional
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+PBE, R2SCAN = Functional("PBE"), Functional("r2SCAN")
+
+XC = {PBE: "PBE", R2SCAN: "MGGA_X_R2SCAN+MGGA_C_R2SCAN"}
+"""Functional -> GPAW's or libxc's name. The order is the order of calculation: r²SCAN starts from PBE."""
+
+FHC_KEY = "libxc_fhc_disabled"
+"""Key among a record's versions: whether libxc left the kinetic energy density as it was ("yes") or raised it to the
+Fermi-hole curvature bound of von Weizsäcker ("no"); "unknown" where a record predates the check."""
+
+SINGLE = ("settle", "mesh", "shape", "relax", "small")
+"""First words of the perturbations of calculations that are made with PBE alone, on the way to a pair."""
 
 IDENTITY: dict[str, type] = {
     "id": str,
@@ -52,6 +63,11 @@ class Line:
     number: int
     data: bytes
     record: dict[str, Any]
+
+
+def is_single(perturbation: str) -> bool:
+    """Whether a calculation of this name is made with PBE alone: it has no partner and is nobody's label."""
+    return perturbation.partition("-")[0] in SINGLE
 
 
 def check(lines: Sequence[Line]) -> list[Problem]:
@@ -96,7 +112,7 @@ def label_problems(record: Mapping[str, Any], n_atoms: int) -> Iterator[str]:
 
 def _pair_problems(lines: Mapping[str, Line]) -> Iterator[Problem]:
     for line in lines.values():
-        partner = lines.get(f"{line.record['pair_id']}-{Functional.PBE}")
+        partner = lines.get(f"{line.record['pair_id']}-{Functional('PBE')}")
         if partner is None or partner is line:
             continue
         keys = [key for key in SHARED if partner.record.get(key) != line.record.get(key) and key in line.record]

@@ -20,11 +20,11 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from xferbench.errors import FormatError
-from xferbench.sources.mini.checks import Line, Problem, check
-from xferbench.sources.mini.engine import XC
+from xferbench.sources.mini.checks import XC, Line, Problem, check, is_single
 from xferbench.storage import disk_errors, read_bytes, write_bytes
 
 if TYPE_CHECKING:
@@ -45,16 +45,33 @@ class Resumed:
     dropped: tuple[str, ...] = ()
 
 
-def read_records(path: Path) -> list[dict[str, Any]]:
+def read_records(path: Path, *, growing: bool = False) -> list[dict[str, Any]]:
     """Every record of a file, checked, in the order of their ids.
+
+    Args:
+        path: JSON lines.
+        growing: Whether another process may be writing: what follows the last line end is not read.
 
     Raises:
         StorageError: The file cannot be read.
         FormatError: It breaks the format; all problems with their line numbers.
     """
-    lines, problems = _parse(read_bytes(path))
+    data = read_bytes(path)
+    lines, problems = _parse(data[: data.rfind(b"\n") + 1] if growing else data)
     _refuse(path, problems + check(lines))
     return sorted((line.record for line in lines), key=lambda record: str(record["id"]))
+
+
+def material_id(symbols: Sequence[str]) -> str:
+    """The material of a structure: its reduced composition, as pymatgen writes it ("NaCl", "Mg2Si", "Si")."""
+    return _reduced_formula(tuple(sorted(symbols)))
+
+
+@cache
+def _reduced_formula(symbols: tuple[str, ...]) -> str:
+    from pymatgen.core.composition import Composition
+
+    return str(Composition({symbol: symbols.count(symbol) for symbol in symbols}).reduced_formula)
 
 
 def append_records(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
@@ -135,9 +152,11 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _finished_pairs(lines: Iterable[Line]) -> frozenset[str]:
+    """Pairs with both records or a failed one, and calculations that have no partner."""
     seen: dict[str, set[str]] = {}
     for line in lines:
         record = line.record
-        outcome = "failed" if record.get("status") == "failed" else str(record.get("functional"))
-        seen.setdefault(str(record.get("pair_id")), set()).add(outcome)
-    return frozenset(pair for pair, outcomes in seen.items() if "failed" in outcomes or {*XC} <= outcomes)
+        alone = record.get("status") == "failed" or is_single(str(record.get("perturbation")))
+        outcomes = {*XC} if alone else {str(record.get("functional"))}
+        seen.setdefault(str(record.get("pair_id")), set()).update(outcomes)
+    return frozenset(pair for pair, outcomes in seen.items() if {*XC} <= outcomes)
