@@ -26,6 +26,8 @@ function ranking(table) {
   const form = document.querySelector(`form[data-for="${table.id}"]`);
   const words = new Map(rows.map((row) => [row, plain(row.textContent)]));
   const key = (name) => `${table.id}.${name}`;
+  const titles = heads.map((head) => [...head.childNodes].map((part) => part.textContent.trim()).filter(Boolean).join(", "));
+  const slugs = titles.map((title) => plain(title).replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "")); // an address outlives new columns
 
   for (const row of rows) {
     [...row.cells].forEach((cell, k) => {
@@ -40,21 +42,36 @@ function ranking(table) {
     const button = document.createElement("button");
     button.type = "button";
     button.className = "sort";
-    button.setAttribute("aria-label", `Sort by ${[...head.childNodes].map((part) => part.textContent.trim()).join(" ")}`);
+    button.setAttribute("aria-label", `Sort by ${titles[column]}`);
     head.insertBefore(button, head.querySelector("small"));
-    button.addEventListener("click", () => {
-      const reversed = sorted.column === column && !sorted.reversed;
-      sort(column, reversed);
-      remember(key("sort"), `${column}${reversed ? "-" : ""}`);
-    });
+    button.addEventListener("click", () => order_by(column, sorted.column === column && !sorted.reversed));
   });
 
+  const chooser = node("select", null, { name: "sort" });
+  titles.forEach((title, column) => chooser.append(node("option", title, { value: column })));
+  const label = node("label", "Order by ", { class: "order" });
+  label.append(chooser);
+  form.querySelector("label").after(label);
+  chooser.addEventListener("input", () => order_by(Number(chooser.value), false));
+
+  function order_by(column, reversed) {
+    sort(column, reversed);
+    remember(key("sort"), `${reversed ? "-" : ""}${slugs[column]}`);
+  }
+
   const sorted = { column: heads.findIndex((head) => head.hasAttribute("aria-sort")), reversed: false };
-  for (const row of rows) if (row.cells[sorted.column]) row.cells[sorted.column].dataset.main = "";
+  const phone = matchMedia("(max-width: 720px)");
+  const lead = () => {
+    if (phone.matches) for (const row of rows) [...row.cells].forEach((cell, k) => cell.toggleAttribute("data-main", k === (sorted.column || 1)));
+  };
+  phone.addEventListener("change", lead);
+  lead();
 
   function sort(column, reversed) {
     sorted.column = column;
     sorted.reversed = reversed;
+    lead();
+    chooser.value = column;
     const falls = (heads[column].dataset.best === "higher") !== reversed;
     heads.forEach((head) => head.removeAttribute("aria-sort"));
     heads[column].setAttribute("aria-sort", falls ? "descending" : "ascending");
@@ -80,6 +97,7 @@ function ranking(table) {
     for (const row of rows) {
       const floor = row.classList.contains("floor");
       const visible = [...form.elements].every((field) => {
+        if (field.name === "sort") return true;
         if (field.tagName === "SELECT")
           return floor || !field.value || (row.dataset[field.name] || "").split("|").includes(field.value);
         if (field.type !== "checkbox" || field.dataset.column) return true;
@@ -93,10 +111,10 @@ function ranking(table) {
   }
 
   const usual = new Map([...form.elements].map((field) => [field, field.type === "checkbox" ? field.checked : field.value]));
-  const name = (field) => key(field.dataset.column ? `c${field.dataset.column}` : field.name);
+  const name = (field) => key(field.dataset.column ? `show.${slugs[field.dataset.column]}` : field.name);
 
   for (const field of form.elements) {
-    if (!field.name && !field.dataset.column) continue;
+    if (field.name === "sort" || (!field.name && !field.dataset.column)) continue;
     const kept = state.get(name(field));
     if (kept !== null) {
       if (field.type === "checkbox") field.checked = kept === "1";
@@ -111,10 +129,12 @@ function ranking(table) {
     });
   }
   form.addEventListener("submit", (event) => event.preventDefault());
-  const [, column, back] = /^(\d+)(-?)$/.exec(state.get(key("sort")) || "") || [];
-  if (column !== undefined && heads[column]) sort(Number(column), back === "-");
+  chooser.value = sorted.column;
+  const kept = state.get(key("sort")) || "";
+  const column = slugs.indexOf(kept.replace(/^-/, ""));
+  if (kept && column >= 0) sort(column, kept.startsWith("-"));
   show();
-  if (matchMedia("(max-width: 720px)").matches) form.querySelector(".filters").open = false;
+  if (phone.matches) form.querySelector(".filters").open = false;
   form.hidden = false;
 }
 
