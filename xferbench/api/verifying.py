@@ -192,7 +192,11 @@ def _asked(raw: Any, path: Path) -> _Asked:  # noqa: ANN401 - parsed JSON
 
 
 def _plain(raw: Any) -> dict[str, Any]:  # noqa: ANN401 - parsed JSON
-    return {name: value for name, value in raw.items() if name != "environment"}
+    """Without what depends on where it was computed: of a floor, which is made again, also the last digits that its digest is of."""
+    values = {name: value for name, value in raw.items() if name != "environment"}
+    if values["model"]["kind"] == "floor":
+        values["predictions"] = {name: value for name, value in raw["predictions"].items() if name != "digest"}
+    return values
 
 
 def _moved(new: Any, old: Any) -> Iterator[str]:  # noqa: ANN401 - parsed JSON
@@ -341,9 +345,9 @@ def _score_again(asked: _Asked, board: Path, task: Task, expected: Expected) -> 
 
 
 def _comparable(result: Result) -> dict[str, object]:
-    """Without what says where it was computed, and what people call the model."""
-    values = dataclasses.asdict(result)
-    del values["environment"], values["model"]["name"]
+    """``_plain``, without what people call the model."""
+    values = _plain(dataclasses.asdict(result))
+    del values["model"]["name"]
     return values
 
 

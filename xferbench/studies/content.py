@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 STUDY = "study.json"
 """File of a study with every number."""
 
+DIGITS = 12
+"""Significant digits of what is computed from a study's numbers when its file is written: the same on any processor."""
+
 SCHEMA = 2
 """Version of ``study.json``; that of 1 has the methods and settings of the first edition."""
 
@@ -106,7 +109,7 @@ class Study:
             "forgetting": [_forgotten_json(item) for item in self.forgotten],
             "scaling": None if self.scaling is None else fitting.to_json(self.scaling),
             "expected": [
-                {"method": method, "quantity": quantity, "n_training": n, **error.to_json()}
+                {"method": method, "quantity": quantity, "n_training": n, **_rounded(error)}
                 for (method, quantity), sizes in self.expected.items()
                 for n, error in sizes.items()
             ],
@@ -218,6 +221,12 @@ def _forgotten(finished: Sequence[Cell], evaluations: Evaluations) -> list[Forgo
         )
         for (method, subset, name), found in changes.items()
     ]
+
+
+def _rounded(error: Estimate) -> dict[str, float | None]:
+    return {
+        name: number if number is None else float(f"{number:.{DIGITS}g}") for name, number in error.to_json().items()
+    }
 
 
 def _forgotten_json(item: Forgotten) -> dict[str, Any]:
