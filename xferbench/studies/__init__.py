@@ -14,6 +14,7 @@ out/README.md, index.html, figures/*.svg  for people
 | ``running``, ``training`` | carrying them out: here, in processes, on a cluster |
 | ``measuring``, ``summarising`` | errors on the test split, means over seeds with intervals |
 | ``compute``, ``fitting`` | gain at equal compute; power laws, data equivalence, crossings |
+| ``variance`` | which choice matters, strategy or references |
 | ``content``, ``tables``, ``figures``, ``report`` | what is written |
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,11 +11,11 @@ import numpy as np
 from xferbench.errors import FormatError
 from xferbench.measure import forgetting
 from xferbench.schema import parse
-from xferbench.studies import compute, fitting
+from xferbench.studies import compute, fitting, variance
 from xferbench.studies.first_edition import in_present_words
 from xferbench.studies.measuring import measure, training_size
 from xferbench.studies.plan import Plan
-from xferbench.studies.summarising import curves, entries, from_plain, plain
+from xferbench.studies.summarising import curves, entries, from_plain, interval, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from xferbench.studies.measuring import Load
     from xferbench.studies.plan import Cell
     from xferbench.studies.summarising import Entry
+    from xferbench.studies.variance import Part
 
     Evaluations = Callable[[Cell], Mapping[str, Any]]
 
@@ -70,6 +72,7 @@ class Study:
         n_materials: Of the test frames that count.
         n_frames: Of the test split.
         left_out: Test frames that a run did not predict.
+        variance: Of a study of methods, which choice their errors differ by.
         failed: Run -> why it has no result.
         open_runs: Runs of the plan that are neither finished nor failed.
     """
@@ -84,6 +87,7 @@ class Study:
     compute_gains: Sequence[ComputeGain]
     forgotten: Sequence[Forgotten]
     scaling: Scaling | None
+    variance: Sequence[Part]
     failed: Mapping[str, str]
     open_runs: Sequence[str]
 
@@ -108,6 +112,7 @@ class Study:
             "equal_compute": compute.to_json(self.compute_gains),
             "forgetting": [_forgotten_json(item) for item in self.forgotten],
             "scaling": None if self.scaling is None else fitting.to_json(self.scaling),
+            "variance": variance.to_json(self.variance),
             "expected": [
                 {"method": method, "quantity": quantity, "n_training": n, **_rounded(error)}
                 for (method, quantity), sizes in self.expected.items()
@@ -147,6 +152,7 @@ class Study:
                 compute_gains=compute.from_json(values["equal_compute"]),
                 forgotten=[_forgotten_of(item) for item in values["forgetting"]],
                 scaling=None if values["scaling"] is None else fitting.from_json(values["scaling"]),
+                variance=variance.from_json(values.get("variance", ())),
                 failed=values["failed"],
                 open_runs=values["open"],
             )
@@ -194,6 +200,9 @@ def study(
         compute_gains=compute.compute_gains(finished, logs),
         forgotten=_forgotten(finished, evaluations),
         scaling=fitting.fit(known, n_training, plan.fit_from) if plan.kind == "scaling" else None,
+        variance=variance.parts(known, plan.subsets, partial(interval, measured=measured))
+        if plan.kind == "methods"
+        else (),
         failed=failed,
         open_runs=[cell.name for cell in plan.cells() if cell.name not in done and cell.name not in failed],
     )

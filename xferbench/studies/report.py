@@ -28,6 +28,9 @@ FARTHEST = 1e12
 LARGEST_FACTOR = 1e6
 """Larger data-equivalence factors are only called so."""
 
+UNRANKED = {"method", "quantity", "choice"}
+"""Columns that name a row."""
+
 MAIN = ("energy", "forces")
 """Quantities of the tables that would be too long with all four."""
 
@@ -54,6 +57,10 @@ EQUAL_COMPUTE = (
 FORGETTING = (
     "Change of the error on the source labels of the test split by training, ± over seeds. Positive is forgotten. Energies "
     "after elemental offsets fitted on validation frames."
+)
+VARIANCE = (
+    "Part of the variance of log errors between the methods that is lost when the term of one choice is left out of a sum of one "
+    "term each (Type II), with 95 % interval over test materials and seeds. Parts need not add up to 1."
 )
 POWER_LAWS = (
     "error = a·n^-b, fitted from {start:,} training frames on, the start declared before. Intervals from "
@@ -141,6 +148,8 @@ def tables(study: Study) -> Iterator[Table]:
         if chosen:
             yield errors_table(study, chosen)
             yield ratio_table(study, chosen)
+    if study.variance:
+        yield variance_table(study)
     if study.compute_gains:
         yield compute_table(study)
     if study.forgotten:
@@ -185,6 +194,18 @@ def ratio_table(study: Study, chosen: Sequence[Entry]) -> Table:
         ["method", *TITLES.values()] if names else [],
         [[name, *(estimate_text(known.get((name, quantity))) for quantity in QUANTITIES)] for name in names],
     )
+
+
+def variance_table(study: Study) -> Table:
+    """Which choice matters, by training set and quantity."""
+    found = {(part.subset, part.source, part.quantity): part for part in study.variance}
+    rows = []
+    for subset, source in dict.fromkeys(key[:2] for key in found):
+        items = [found.get((subset, source, quantity)) for quantity in QUANTITIES]
+        freedom = next(item.freedom for item in items if item is not None)
+        cells = [estimate_text(None if item is None else item.share) for item in items]
+        rows.append([source, f"{study.n_training[subset]:,}", str(freedom), *cells])
+    return _table("Which choice matters", VARIANCE, ["choice", "frames", "degrees of freedom", *TITLES.values()], rows)
 
 
 def compute_table(study: Study) -> Table:
@@ -297,7 +318,7 @@ def _table(title: str, note: str, head: Sequence[str], rows: Sequence[Sequence[s
     return Table(
         title=title,
         note=note,
-        columns=tuple(Column(title=name, best=None if name in {"method", "quantity"} else "lower") for name in head),
+        columns=tuple(Column(title=name, best=None if name in UNRANKED else "lower") for name in head),
         rows=tuple(
             Row(cells=tuple(cell if isinstance(cell, Cell) else Cell(text=cell) for cell in cells)) for cells in rows
         ),

@@ -109,7 +109,7 @@ def entries(known: Mapping[tuple[str, str], Curve], measured: Measured, n_traini
     return sorted(lines, key=lambda line: (order.index(line.quantity), line.subset, line.mean.value, line.method))
 
 
-def _interval(quantity: str, value: float, draws: Floats, measured: Measured) -> Estimate:
+def interval(quantity: str, value: float, draws: Floats, measured: Measured) -> Estimate:
     """Value with the expanded percentile interval of its draws; NaN where there is none."""
     ends = bootstrap(measured).interval(draws, measured.n_labelled(quantity))
     return Estimate(value, np.nan, np.nan) if ends is None else Estimate(value, *ends)
@@ -147,7 +147,7 @@ def _entry(
         n_training=n_training[subset],
         quantity=curve.quantity,
         unit=metric(curve.quantity).unit,
-        mean=_interval(curve.quantity, mean, curve.draws[:, position], measured),
+        mean=interval(curve.quantity, mean, curve.draws[:, position], measured),
         materials=_materials(curve.quantity, cells, measured),
         seed_sd=float(np.std(list(values.values()), ddof=1)) if len(values) > 1 else None,
         values=values,
@@ -170,7 +170,7 @@ def _ratio(curve: Curve, position: int, scratch: Curve | None, measured: Measure
     if scratch.errors[other] <= 0 or (scratch.draws[:, other] <= 0).any():
         return None
     value = float(curve.errors[position] / scratch.errors[other])
-    return _interval(curve.quantity, value, curve.draws[:, position] / scratch.draws[:, other], measured)
+    return interval(curve.quantity, value, curve.draws[:, position] / scratch.draws[:, other], measured)
 
 
 def plain(entry: Entry) -> dict[str, Any]:
