@@ -190,7 +190,7 @@ def test_the_table_has_counts_and_no_names(train, cache):
     )
     assert all(name not in text for names in made.overlapping.values() for name in names)
     odd = str(replace(report, audit=replace(made, unread=2, uncompared=3)))
-    assert "2 records with nothing to compare" in odd
+    assert "2 records could not be compared" in odd
     assert "3 structures of a test composition that could not be compared" in odd
 
 

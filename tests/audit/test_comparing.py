@@ -125,6 +125,32 @@ class TestAudit:
         made = audit(synthetic_dataset, tmp_path / "t.json")
         assert (made.train_records, made.unread) == (3, 2)
 
+    @pytest.mark.parametrize(
+        ("name", "text"),
+        [
+            ("train.pkl", "ccopy_reg\n(dp1\nS'formula'\np2\nS'LiCl'\np3\ns.\nI\n"),
+            ("notes.txt", "K\nused lr 0.1\nto 30 epochs\nend\n"),
+        ],
+    )
+    def test_text_with_a_formula_by_chance_is_no_list_of_formulas(self, synthetic_dataset, tmp_path, name, text):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(DataError, match=r"lines of .* are neither a formula nor an id: it is no list"):
+            audit(synthetic_dataset, tmp_path / name)
+
+    @pytest.mark.parametrize("name", ["POSCAR", "CONTCAR-2", "a.cif"])
+    def test_structures_that_ase_reads_are_one_record(self, synthetic_dataset, pairs, tmp_path, name):
+        frame = pairs[0].source
+        write(tmp_path / name, atoms(frame), format="cif" if name.endswith("cif") else "vasp")
+        made = audit(synthetic_dataset, tmp_path / name)
+        assert (made.train_records, made.unread, made.compared["structure"]) == (1, 0, 1)
+        assert pairs[0].pair_id in made.overlapping["structure"]
+
+    def test_ids_of_elsewhere_beside_formulas_are_counted_as_not_compared(self, synthetic_dataset, tmp_path):
+        (tmp_path / "t.csv").write_text("material_id,formula\nours-1,LiCl\nours-2,\nours-3,\n")
+        made = audit(synthetic_dataset, tmp_path / "t.csv")
+        assert (made.train_records, made.unread) == (3, 2)
+        assert made.regimes["new-chemsys"] == 0
+
     def test_structures_that_cannot_be_compared_are_counted(self, synthetic_dataset, pairs, tmp_path):
         flat = {
             "id": "a",

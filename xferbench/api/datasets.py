@@ -163,7 +163,9 @@ class AuditReport:
             )
             lines.append(f"  {kind:12s} {made.counts[kind]:7d} pairs overlap ({meaning}; {told})")
         if made.unread:
-            lines.append(f"  {made.unread} records with nothing to compare")
+            lines.append(
+                f"  {made.unread} records could not be compared: no structure, no formula, no id as the data set has them"
+            )
         if made.uncompared:
             lines.append(f"  {made.uncompared} structures of a test composition that could not be compared")
         lines += [f"  {name:15s} {count:7d} pairs" for name, count in made.regimes.items()]

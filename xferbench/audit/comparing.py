@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xferbench.audit.reading import FORMULA_KEYS, Record, normal_id, records
+from xferbench.audit.reading import FORMULA_KEYS, MP_ID, Record, normal_id, records
 from xferbench.audit.record import KINDS, Audit, Regime, regime
 from xferbench.audit.structures import TOLERANCE, fingerprint, same
 from xferbench.errors import DataError, UsageError
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 ID, STRUCTURE, COMPOSITION, CHEMSYS = KINDS
+UNLIKE = 0.25
+"""Of the records, lines without the form of a name from which on a text is no list of names."""
 
 
 class Known:
@@ -46,15 +48,20 @@ class Known:
         self._frames: dict[str, list[tuple[int, Frame]]] = {}
         self._described: dict[str, tuple[NDArray[np.int64], Floats]] = {}
         self.uncompared = 0
+        self._materials_project = any(MP_ID.fullmatch(normal_id(material)) for material in dataset.splits)
         self._materials = {name for material in dataset.splits for name in (material, normal_id(material))}
         for row, pair in enumerate(dataset.iter_pairs(split)):
             self._add(row, pair)
         if not self.pair_ids:
             raise DataError(f"split {split!r} of {dataset.directory} has no pairs to compare with")
 
-    def names(self, record: Record) -> bool:
-        """Whether a record goes by an id of the data set."""
-        return not self._materials.isdisjoint(record.ids)
+    def comparable(self, record: Record) -> bool:
+        """Whether it can be told that a record is none of the pairs: by its formula, or by an id as the data set has them."""
+        return (
+            record.numbers is not None
+            or any(name in self._materials or name in self._found[ID] for name in record.ids)
+            or (self._materials_project and any(MP_ID.fullmatch(name) for name in record.ids))
+        )
 
     def match(self, record: Record, seen: NDArray[np.bool_] | None = None) -> dict[str, list[int]]:
         """The test pairs that a training record agrees with.
@@ -108,12 +115,23 @@ class Known:
         return sorted(set(numbers[same(described, others, self.tolerance)].tolist()))
 
 
-def check_comparable(train: Path, n: int, *, comparable: bool) -> None:
+def check_comparable(train: Path, n: int, comparable: int, unlike_names: int = 0) -> None:
     """That nothing was found proves something only where something could have been.
+
+    Args:
+        train: The training set.
+        n: Its records.
+        comparable: Those that could have been found.
+        unlike_names: Lines of texts without a header that are no names: of a list, few; of other texts, most.
 
     Raises:
         DataError: Nothing could.
     """
+    if comparable and unlike_names > UNLIKE * n:
+        raise DataError(
+            f"{unlike_names} of {n} lines of {train} are neither a formula nor an id: it is no list of either; give structures, "
+            "or a table with a column material_id or formula; nothing is written"
+        )
     if not comparable:
         raise DataError(
             f"nothing in the {n} records of {train} can be compared: no structure, no formula, and no id of the data set; "
@@ -171,19 +189,18 @@ def audit(
     known = Known(dataset, split, tolerance)
     hits = {kind: np.zeros(len(known.pair_ids), dtype=bool) for kind in KINDS}
     compared: Counter[str] = Counter(dict.fromkeys(KINDS, 0))
-    n = unread = 0
-    comparable = False
+    n = comparable = unlike_names = 0
     for record in records(train):
         n += 1
-        kinds = _comparable(record)
-        compared.update(kinds)
-        unread += not kinds
-        comparable = comparable or record.numbers is not None or known.names(record)
+        compared.update(_comparable(record))
+        is_comparable = known.comparable(record)
+        comparable += is_comparable
+        unlike_names += record.unlike_name and not is_comparable
         for kind, rows in known.match(record, hits[STRUCTURE]).items():
             hits[kind][rows] = True
     if n == 0:
         raise DataError(f"{train} has no records; name the training set itself")
-    check_comparable(train, n, comparable=comparable or bool(hits[ID].any()))
+    check_comparable(train, n, comparable, unlike_names)
     overlapping = {kind: tuple(sorted(known.pair_ids[row] for row in np.flatnonzero(hits[kind]))) for kind in KINDS}
     systems_known = compared[CHEMSYS] == n
     regimes = Counter(
@@ -199,7 +216,7 @@ def audit(
         test_pairs=len(known.pair_ids),
         train_records=n,
         compared=dict(compared),
-        unread=unread,
+        unread=n - comparable,
         uncompared=known.uncompared,
         counts={kind: len(names) for kind, names in overlapping.items()},
         regimes={name.value: regimes[name] for name in Regime},

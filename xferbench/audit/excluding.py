@@ -68,12 +68,12 @@ def exclude_test(dataset: Dataset, train: Path, out: Path, *, tolerance: float =
     known = Known(dataset, "test", tolerance)
     counts: Counter[str] = Counter(dict.fromkeys([*kinds, *([HELD_OUT] if held_out else [])], 0))
     total = kept = 0
-    comparable = False
+    comparable = 0
 
     def reasons(record: Record) -> list[str]:
         nonlocal comparable
         matched = known.match(record)
-        comparable = comparable or record.numbers is not None or known.names(record) or bool(matched[ID])
+        comparable += known.comparable(record)
         found = [kind for kind in kinds if matched[kind]]
         present = set() if record.numbers is None else set(record.numbers.tolist())
         return [*found, *([HELD_OUT] if held_out & present else [])]
@@ -87,7 +87,7 @@ def exclude_test(dataset: Dataset, train: Path, out: Path, *, tolerance: float =
                 kept += 1
                 yield f"{record.ids[0] if record.ids else f'#{total}'}\n".encode()
             total += 1
-        check_comparable(train, total, comparable=comparable)
+        check_comparable(train, total, comparable)
         if not kept:
             raise DataError(
                 f"of the {total} records of {train} none is left without the test materials; nothing is written"

@@ -7,7 +7,7 @@ Files are unpacked and told by content (``sources.foreign``), so everything that
 | JSON | documents: ids, and a pymatgen structure or arrays or a formula; also documents of documents, as MPtrj has them |
 | extended XYZ | ids in the comment line, cell, species, positions |
 | Parquet, Arrow | columns of ids, ``numbers``, ``positions``, ``cell``, ``pbc``, a structure or a formula |
-| databases and trajectories of ASE, ``vasprun.xml``, ``OUTCAR`` | structures, and ids among the key-value pairs |
+| databases and trajectories of ASE, ``vasprun.xml``, ``OUTCAR``, ``POSCAR``, CIF | structures, and ids among the key-value pairs |
 | text in columns, whatever separates them | columns of ids or formulas; without a known header, the first column |
 | any other text | one id or formula a line |
 | a prepared data set | its training pairs |
@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -34,9 +34,11 @@ from xferbench.errors import DataError, FormatError
 from xferbench.grouping import reduced_composition
 from xferbench.sources.documents import documents
 from xferbench.sources.foreign import (
+    ARROW_FILE,
     ENTRY,
     PlainFile,
     atoms_records,
+    first_bytes,
     kind_of,
     plain_files,
     plain_text,
@@ -68,6 +70,12 @@ HEAVIEST = 118
 BATCH = 4096
 """Rows of a table in memory at a time."""
 
+NAME = re.compile(r"(?=.*[A-Za-z])[\w.:/#+@-]+")
+"""The form of an id."""
+
+STRUCTURES = re.compile(r"(^|/)(POSCAR|CONTCAR)[^/]*$|\.(cif|vasp|poscar|contcar)$", re.IGNORECASE)
+"""Names of text files that ASE reads."""
+
 LATTICE = re.compile(r'\bLattice="([^"]+)"', re.IGNORECASE)
 PROPERTIES = re.compile(r'\bProperties="?([^\s"]+)', re.IGNORECASE)
 PERIODIC = re.compile(r'\bpbc="([^"]+)"', re.IGNORECASE)
@@ -81,11 +89,13 @@ class Record:
         ids: Names it goes by, normalised; the first is what it is called.
         numbers: Atomic numbers of the structure or of its formula, if known.
         structure: Reads positions, cell and periodic directions, if there are any.
+        unlike_name: It is a line of a text without a header, and has not the form of an id.
     """
 
     ids: tuple[str, ...]
     numbers: Integers | None = None
     structure: Callable[[], Structure] | None = None
+    unlike_name: bool = False
 
 
 def records(path: Path) -> Iterator[Record]:
@@ -156,7 +166,7 @@ def _file(path: Path) -> Iterator[Record]:
                 yield from _parquet(file.path)
             elif kind == "arrow":
                 yield from _arrow(file.path)
-            elif kind == "text":
+            elif kind == "text" and not STRUCTURES.search(file.name):
                 yield from _text(file)
             else:
                 yield from (_described({"id": None, **record}, ()) for record in atoms_records(file, kind))
@@ -300,10 +310,15 @@ def _cut(column: pa.ChunkedArray) -> list[NDArray[Any]]:
 
 
 def _arrow(path: Path) -> Iterator[Record]:
-    """Rows of an Arrow stream, as ``datasets`` saves them."""
+    """Rows of an Arrow stream, as ``datasets`` saves them, or of an Arrow (Feather) file."""
     with disk_errors("read", path), path.open("rb") as stream:
         try:
-            for batch in pa.ipc.open_stream(stream):
+            if first_bytes(path).startswith(ARROW_FILE):
+                file = pa.ipc.open_file(stream)
+                batches: Iterable[pa.RecordBatch] = map(file.get_batch, range(file.num_record_batches))
+            else:
+                batches = pa.ipc.open_stream(stream)
+            for batch in batches:
                 yield from _rows(pa.Table.from_batches([batch]))
         except pa.ArrowException as error:
             raise FormatError(f"{path} is no readable Arrow file ({error})") from error
@@ -353,7 +368,8 @@ def _text(file: PlainFile) -> Iterator[Record]:
     table = text_table(file, (*ID_KEYS, *FORMULA_KEYS))
     if table.header is None:
         for _, cells in table.rows:
-            yield _named(*cells[:1]) if cells[0] else Record(ids=())
+            name = cells[0]
+            yield replace(_named(*cells[:1]) if name else Record(ids=()), unlike_name=NAME.fullmatch(name) is None)
         return
     ids = [i for i, name in enumerate(table.header) if name in ID_KEYS]
     formulas = [i for i, name in enumerate(table.header) if name in FORMULA_KEYS]

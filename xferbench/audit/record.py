@@ -57,7 +57,7 @@ class Audit:
         test_pairs: Pairs in the split.
         train_records: Records of the training set that were read.
         compared: Each of ``KINDS`` -> records that have it. Without records nothing can overlap, which proves nothing.
-        unread: Records in which nothing to compare was found.
+        unread: Records that cannot be compared: no structure, no formula, no id as the data set has them.
         counts: Each of ``KINDS`` -> test pairs that some record agrees with.
         regimes: Each ``Regime`` -> test pairs.
         overlapping: Each of ``KINDS`` -> the test pairs behind ``counts``, by ``pair_id``, sorted; none if only counts

@@ -56,6 +56,8 @@ UNREAD = {
     b"\x80\x03": "a Python pickle",
     b"\x80\x04": "a Python pickle",
     b"\x80\x05": "a Python pickle",
+    b"(lp0\n": "a Python pickle",
+    b"(dp0\n": "a Python pickle",
     b"\x89HDF": "an HDF5 file",
     b"\x93NUMPY": "a NumPy array",
     b"7z\xbc\xaf\x27\x1c": "a 7-zip archive",
@@ -70,6 +72,7 @@ SQLITE = b"SQLite format 3\x00"
 PARQUET = b"PAR1"
 TRAJECTORY = b"- of Ulm"
 ARROW = b"\xff\xff\xff\xff"
+ARROW_FILE = b"ARROW1"
 
 RATIO = 1000
 """Bytes out per byte in that a compressed file may have, beyond ``FREE``. Text of numbers has 3 to 10, of zeros some hundred."""
@@ -260,7 +263,13 @@ def kind_of(file: PlainFile) -> str:
             raise FormatError(
                 f"{file.shown} is {what}, which is not read{why}; save it as extended XYZ, Parquet, JSON or CSV"
             )
-    for magic, kind in ((PARQUET, "parquet"), (SQLITE, "sqlite"), (TRAJECTORY, "traj"), (ARROW, "arrow")):
+    for magic, kind in (
+        (PARQUET, "parquet"),
+        (SQLITE, "sqlite"),
+        (TRAJECTORY, "traj"),
+        (ARROW, "arrow"),
+        (ARROW_FILE, "arrow"),
+    ):
         if head.startswith(magic):
             return kind
     name = PurePosixPath(file.name).name.lower()
