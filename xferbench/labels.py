@@ -166,6 +166,30 @@ def _matrix(stress: Floats | None) -> Floats | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Free:
+    """Which components of many frames symmetry leaves free; it holds the others at zero. ``dataset.symmetry`` finds them.
+
+    Attributes:
+        forces: (atoms, 3) of truth values.
+        stress: (n, 9), the matrix row by row.
+    """
+
+    forces: Ragged
+    stress: Ragged
+
+    def take(self, frames: Integers) -> Free:
+        """Of some frames, in the order asked for."""
+        return Free(forces=self.forces.take(frames), stress=self.stress.take(frames))
+
+    @classmethod
+    def join(cls, parts: Sequence[Free]) -> Free:
+        """Frames of several, in their order."""
+        return cls(
+            forces=Ragged.join([part.forces for part in parts]), stress=Ragged.join([part.stress for part in parts])
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Calculations:
     """One side of many pairs: what was calculated, and with what.
 
@@ -174,12 +198,14 @@ class Calculations:
         functional: (n,) texts.
         numbers: (atoms,) atomic numbers.
         values: The labels.
+        free: Components that symmetry leaves free; None where nobody has looked, and all of them count.
     """
 
     frame_id: Objects
     functional: Objects
     numbers: Ragged
     values: Values
+    free: Free | None = None
 
     def __len__(self) -> int:
         """Number of frames."""
@@ -202,6 +228,7 @@ class Calculations:
             functional=self.functional[frames],
             numbers=self.numbers.take(frames),
             values=self.values.take(frames),
+            free=None if self.free is None else self.free.take(frames),
         )
 
     @classmethod
@@ -222,6 +249,7 @@ class Calculations:
             functional=np.concatenate([part.functional for part in parts]),
             numbers=Ragged.join([part.numbers for part in parts]),
             values=Values.join([part.values for part in parts]),
+            free=Free.join(known) if len(known := [part.free for part in parts if part.free]) == len(parts) else None,
         )
 
 

@@ -333,6 +333,30 @@ class Overlap:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Signal:
+    """How much of the labels of one quantity can tell anything, and whether one material decides the error.
+
+    Attributes:
+        components: Components that symmetry leaves free, of the frames that are scored.
+        of: All components of the frames that have a prediction and the label.
+        rows: Atoms, or stresses, with a free component.
+        frames: Frames with one.
+        materials: Their parent materials.
+        heaviest: The material with the largest part of the sum of absolute errors.
+        share: That part, 0 to 1; none where there is no error.
+    """
+
+    quantity: Literal["forces", "stress"]
+    components: int
+    of: int
+    rows: int
+    frames: int
+    materials: int
+    heaviest: str
+    share: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Excluded:
     """What the task leaves out of its split.
 
@@ -358,6 +382,7 @@ class Result:
         overlap: Of the training set with the test pairs; none, and not in the file, if it was not audited.
         corrections: Whether energies hold empirical corrections; none, and not in the file, for floors.
         excluded: What the task leaves out; none, and not in the file, if the task excludes no flags.
+        signal: What forces and stresses rest on; absent from the file of a model that predicts neither.
     """
 
     task: TaskEntry
@@ -379,6 +404,7 @@ class Result:
     overlap: Overlap | None = None
     excluded: Excluded | None = None
     corrections: Corrections | None = None
+    signal: tuple[Signal, ...] = ()
 
     def metric(self, key: str) -> MetricEntry | None:
         """The entry of one metric, if the task has it."""
@@ -392,8 +418,8 @@ class Result:
     def to_json(self) -> str:
         """The file's text: the same result gives the same bytes."""
         values = dataclasses.asdict(self)
-        for name in ("overlap", "excluded", "corrections"):
-            if values[name] is None:
+        for name in ("overlap", "excluded", "corrections", "signal"):
+            if not values[name]:
                 del values[name]
         return to_json(values)
 

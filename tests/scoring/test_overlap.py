@@ -71,7 +71,7 @@ def test_clean_scores_are_those_of_unseen_frames(run, answers, audited, test_pai
     assert result.overlap.n_clean == 9
     assert clean["energy_mae/aligned"].value == pytest.approx(0.1)
     assert result.metric("energy_mae/aligned").value == pytest.approx(0.1 * 9 / 15)
-    assert clean["force_mae"].n_frames == 9
+    assert clean["force_all_mae"].n_frames == 9
     assert result.overlap.regimes == {"seen-structure": 6, "new-material": 2, "new-chemsys": 7}
 
 

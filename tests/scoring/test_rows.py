@@ -319,3 +319,30 @@ def test_every_metric_with_every_reference_finds_its_rows(synthetic_dataset, syn
                     assert found.n_labels > 0, metric.name
                 else:
                     assert told(found) == (None, 0, "gaps are scored on target tasks")
+
+
+class TestFree:
+    """Components that symmetry holds at zero count for nothing, in errors, norms and products alike."""
+
+    def of(self, free):
+        label = Ragged.of([np.array([[0.0, 0.0, 1.0], [0.0, 0.0, 0.0]]), np.zeros((1, 3))], 3)
+        predicted = Ragged.of([np.array([[0.3, 0.0, 1.5], [0.2, 0.0, 0.0]]), np.full((1, 3), 9.0)], 3)
+        return array_rows(
+            label, predicted, "forces", free and Ragged.of([np.array(item) for item in free], 3, np.bool_)
+        )
+
+    def test_by_hand(self):
+        """One free component of nine, wrong by 0.5; plain, the errors are 0.3, 0.5, 0.2 and three nines."""
+        rows = self.of([[[False, False, True], [False] * 3], [[False] * 3]])
+        value = {
+            name: METRICS[name].value(rows.sample)
+            for name in ("force_mae", "force_rmse", "force_slope", "force_error_max")
+        }
+        assert value == pytest.approx({"force_mae": 0.5, "force_rmse": 0.5, "force_slope": 1.5, "force_error_max": 0.5})
+        assert METRICS["force_mae"].value(self.of(None).sample) == pytest.approx(28 / 9)
+        assert rows.sample.n_used == 1
+        assert rows.n_labels == 1, "the second frame has nothing to miss"
+
+    def test_nothing_free_is_a_reason(self):
+        rows = self.of([[[False] * 3] * 2, [[False] * 3]])
+        assert told(rows) == (None, 0, "symmetry holds all forces at zero")

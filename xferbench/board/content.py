@@ -21,6 +21,7 @@ from xferbench.board.words import (
     empty_sentence,
     facts,
     full_label,
+    heavy_sentence,
     label,
     losing,
     mismatched,
@@ -30,6 +31,7 @@ from xferbench.board.words import (
     plural,
     prose,
     seen,
+    signal_words,
     state,
     subject,
     thin_sentence,
@@ -299,6 +301,7 @@ def scoreboard(results: Iterable[Result], task: Task) -> Report:
         untested="`xferbench compare` tests it",
     )
     counts = entries[0].result.counts
+    results_ = [entry.result for entry in entries]
     remarks = [
         f"ranked by {full_label(entries[0].main)}",
         f"{counts.frames} frames of {counts.materials} materials; [ ] holds the {task.bootstrap.confidence * 100:g} % interval",
@@ -310,6 +313,8 @@ def scoreboard(results: Iterable[Result], task: Task) -> Report:
             if row.entry.result.overlap
         ],
         order_sentence(section),
+        heavy_sentence(section),
+        *[f"{term}: {value}" for term, value in signal_words(max(results_, key=lambda item: len(item.signal)))],
     ]
     if any(entry.result.counts.limit is not None for entry in entries):
         remarks.append("a trial on some of the frames (--limit): compares with no other result")
@@ -331,6 +336,7 @@ def _notes(section: Section) -> Iterator[str]:
         (
             order_sentence(section),
             *_marks([section]),
+            heavy_sentence(section),
             thin_sentence(section),
             empty_sentence(section),
             prose(audit_sentence(section)),

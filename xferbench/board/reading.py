@@ -77,15 +77,27 @@ class Section:
 
     @cached_property
     def columns(self) -> tuple[MetricEntry, ...]:
-        """The metrics that can order models: measured on ``FEW_MATERIALS`` materials or more, and the one that ranks."""
+        """The metrics that can order models: measured on ``FEW_MATERIALS`` materials or more, and the one that ranks.
+
+        An energy with a model's own references is none: its error is that of the aligned energy and a gauge term, the labels'
+        references minus the declared ones, that says nothing about the potential.
+        """
         known = self.materials
-        return tuple(metric for metric in self.metrics if metric.main or known.get(metric.key, 0) >= FEW_MATERIALS)
+        return tuple(
+            metric
+            for metric in self.metrics
+            if metric.main or (known.get(metric.key, 0) >= FEW_MATERIALS and metric.reference != "referenced")
+        )
 
     @cached_property
     def thin(self) -> tuple[MetricEntry, ...]:
         """The metrics that have a value, but only of fewer materials: shown with each model, not as columns."""
         known, columns = self.materials, self.columns
-        return tuple(metric for metric in self.metrics if metric.key in known and metric not in columns)
+        return tuple(
+            metric
+            for metric in self.metrics
+            if metric.key in known and known[metric.key] < FEW_MATERIALS and metric not in columns
+        )
 
     @cached_property
     def rescored(self) -> frozenset[str]:

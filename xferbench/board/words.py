@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from xferbench.report.rounding import show, shown_unit
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from xferbench.board.cards import ModelCard
     from xferbench.board.ranking import Entry
     from xferbench.board.reading import Section
@@ -27,6 +29,9 @@ STATES = {
     "computed": "a floor, computed from the data set itself",
 }
 """How far a row has been checked, and what that means."""
+
+HEAVY = 0.3
+"""Part of an error from which on one material decides it."""
 
 ARROWS = {"lower": "↓", "higher": "↑", "one": "→ 1"}
 
@@ -105,9 +110,11 @@ def statistic(metric: MetricEntry) -> str:
 def is_minor(metric: MetricEntry) -> bool:
     """Whether a first look can do without it: neither ranks nor is an error or a share explained.
 
-    The error of the gap is that of the energy: both are told against the same source label.
+    The error of the gap is that of the energy: both are told against the same source label. Plain averages over all components stand
+    beside those over the components that symmetry leaves free.
     """
-    return not metric.main and (metric.name == "gap_mae" or metric.name.rpartition("_")[2] not in HEADLINES)
+    beside = {"gap_mae", "force_all_mae", "stress_all_mae"}
+    return not metric.main and (metric.name in beside or metric.name.rpartition("_")[2] not in HEADLINES)
 
 
 def small_print(metric: MetricEntry) -> str:
@@ -227,6 +234,35 @@ def _plain_value(metric: MetricEntry) -> str:
     return f"{number} {shown_unit(metric.unit)}".strip()
 
 
+def signal_words(result: Result) -> Iterator[tuple[str, str]]:
+    """What the errors of forces and stresses rest on, as term and value."""
+    for item in result.signal:
+        what = "atoms" if item.quantity == "forces" else "frames"
+        whose = f"of {item.rows} {what} of {plural(item.materials, 'material')}"
+        yield (
+            f"{item.quantity.capitalize()} count",
+            f"{item.components} of {item.of} components, {whose}; symmetry holds the others at zero",
+        )
+
+
+def heavy_sentence(section: Section) -> str:
+    """Which single material decides the force or stress errors of models: a warning, empty if none does."""
+    shares: dict[tuple[str, str], list[float]] = {}
+    for row in section.ranking.models:
+        for item in row.entry.result.signal:
+            if item.share is not None and item.share > HEAVY:
+                shares.setdefault((item.heaviest, item.quantity), []).append(item.share)
+    return " ".join(
+        f"One material, {name}, carries {_range(found)} of the error of {quantity} of {plural(len(found), 'model')}."
+        for (name, quantity), found in sorted(shares.items())
+    )
+
+
+def _range(shares: list[float]) -> str:
+    low, high = f"{min(shares):.0%}", f"{max(shares):.0%}"
+    return low if low == high else f"{low} to {high}"
+
+
 def empty_sentence(section: Section) -> str:
     """Which metrics of the task no result has a value of, and why."""
     reasons: dict[str, list[str]] = {}
@@ -274,6 +310,7 @@ def facts(section: Section) -> list[tuple[str, str]]:
     ]
     if result.excluded is not None:
         rows.insert(3, ("Left out by the task", _excluded(result.excluded)))
+    rows += signal_words(max((row.entry.result for row in section.ranking.rows), key=lambda item: len(item.signal)))
     if task is None:
         return rows
     plan = task.bootstrap

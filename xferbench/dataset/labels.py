@@ -16,6 +16,7 @@ import pyarrow as pa
 from xferbench.dataset.facts import ELEMENTS
 from xferbench.dataset.flagging import STRUCTURE
 from xferbench.dataset.layout import CONFIGS, SHARD_SCHEMA
+from xferbench.dataset.symmetry import free_components
 from xferbench.hygiene import DUPLICATE_GEOMETRY, flag_masks, geometry_keys, repeated
 from xferbench.labels import Labels
 from xferbench.records import SPLITS, FramePair
@@ -86,7 +87,7 @@ def read_labels(
             if not tables[0].num_rows:
                 continue
             if name == split:
-                part = _with_structures(_labels(tables, dataset), tables, share)
+                part = _with_free(_with_structures(_labels(tables, dataset), tables, share), tables)
                 test.append(replace(part, flags=flag_masks(*tables)))
             elif name == calibration:
                 part = _labels(tables, dataset)
@@ -167,6 +168,12 @@ def _with_structures(labels: Labels, tables: Sequence[pa.Table], share: float) -
     sides = [table_frames(table if len(rows) == len(labels) else take(table, rows)) for table in tables]
     pairs = (FramePair(source=one, target=other, geometry=labels.geometry) for one, other in zip(*sides, strict=True))
     return replace(labels, structures=dict(zip(rows.tolist(), pairs, strict=True)))
+
+
+def _with_free(labels: Labels, tables: Sequence[pa.Table]) -> Labels:
+    """With the components that symmetry leaves free on each side."""
+    source, target = (free_components(table_frames(table)) for table in tables)
+    return replace(labels, source=replace(labels.source, free=source), target=replace(labels.target, free=target))
 
 
 def _nothing(dataset: Dataset) -> Labels:

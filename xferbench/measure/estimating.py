@@ -244,6 +244,7 @@ def _change(asked: Asked) -> Floats:
         n_frames=1,
         baseline=None if rows.baseline is None else rows.baseline[some],
         weight=None if rows.weight is None else rows.weight[some],
+        counted=None if rows.counted is None else rows.counted[some],
         members=None,
     )
     once = np.ones((len(next(iter(refits.sides.values()))), 1))

@@ -26,7 +26,19 @@ Better = Literal["lower", "higher", "one"]
 
 Reference = Literal["none", "raw", "referenced", "aligned"]
 
-Quantity = Literal["energy", "differences", "ground", "forces", "stress", "magmoms", "gap", "force_gap", "stress_gap"]
+Quantity = Literal[
+    "energy",
+    "differences",
+    "ground",
+    "forces",
+    "all_forces",
+    "stress",
+    "all_stress",
+    "magmoms",
+    "gap",
+    "force_gap",
+    "stress_gap",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +72,10 @@ class Metric(ABC):
         """The property of ``records.PROPERTIES`` whose labels it is about."""
         kinds = {
             "forces": "forces",
+            "all_forces": "forces",
             "force_gap": "forces",
             "stress": "stress",
+            "all_stress": "stress",
             "stress_gap": "stress",
             "magmoms": "magmoms",
         }
@@ -137,23 +151,23 @@ class OrderMetric(Metric):
 
 
 def absolute_terms(rows: Sample) -> Floats:
-    """Per row: the sum of absolute errors over its columns, and the number of columns.
+    """Per row: the sum of absolute errors over its columns, and the number of columns that count.
 
     >>> absolute_terms(sample([[1.0, 2.0]], [[1.5, 1.0]]))
     array([[1.5, 2. ]])
     """
     errors = np.abs(rows.prediction - rows.label)
-    return np.stack([errors.sum(axis=1), np.full(len(errors), float(errors.shape[1]))], axis=-1)
+    return np.stack([errors.sum(axis=1), rows.widths], axis=-1)
 
 
 def square_terms(rows: Sample) -> Floats:
-    """Per row: the sum of squared errors over its columns, and the number of columns.
+    """Per row: the sum of squared errors over its columns, and the number of columns that count.
 
     >>> square_terms(sample([[1.0, 2.0]], [[1.5, 1.0]]))
     array([[1.25, 2.  ]])
     """
     errors = (rows.prediction - rows.label) ** 2
-    return np.stack([errors.sum(axis=1), np.full(len(errors), float(errors.shape[1]))], axis=-1)
+    return np.stack([errors.sum(axis=1), rows.widths], axis=-1)
 
 
 def skill_terms(rows: Sample) -> Floats:
@@ -167,7 +181,7 @@ def skill_terms(rows: Sample) -> Floats:
     """
     over = beyond_baseline(rows)
     model = ((over[0] - over[1]) ** 2).sum(axis=1)
-    return np.stack([model, (over[1] ** 2).sum(axis=1), np.full(len(model), float(rows.label.shape[1]))], axis=-1)
+    return np.stack([model, (over[1] ** 2).sum(axis=1), rows.widths], axis=-1)
 
 
 def product_terms(rows: Sample) -> Floats:
@@ -292,6 +306,11 @@ ALL_EQUAL = "all predictions, or all labels, are equal"
 ALL_ZERO = "all predictions, or all labels, are zero"
 
 
+def _version(quantity: Quantity) -> int:
+    """2 for what counts the components that symmetry allows, and no others."""
+    return 2 if quantity in {"forces", "stress", "force_gap", "stress_gap"} else 1
+
+
 def _errors(
     name: str, quantity: Quantity, unit: str, symbol: str, references: tuple[Reference, ...] = ("none",)
 ) -> tuple[Metric, Metric]:
@@ -305,6 +324,7 @@ def _errors(
         formula=f"√ mean ({symbol})²",
         terms=square_terms,
         combine=root_mean,
+        version=_version(quantity),
     )
 
 
@@ -320,6 +340,7 @@ def _mae(
         formula=f"mean |{symbol}|",
         terms=absolute_terms,
         combine=mean,
+        version=_version(quantity),
     )
 
 
@@ -336,6 +357,7 @@ def _shape(name: str, quantity: Quantity, *statistics: str) -> tuple[Metric, ...
             undefined=ALL_ZERO,
             terms=product_terms,
             combine=formulas[statistic][1],
+            version=_version(quantity),
         )
         for statistic in statistics
     )
@@ -417,6 +439,7 @@ def _force_quantiles() -> tuple[Metric, ...]:
             formula=f"{words} of ‖f̂ - f‖",
             resampled=name != "max",
             prepare=error_quantile(fraction),
+            version=_version("forces"),
         )
         for name, words, fraction in (
             ("median", "median", 0.5),
@@ -434,8 +457,10 @@ METRICS: dict[str, Metric] = {
         *_errors("force", "forces", "eV/Å", "f̂ - f"),
         *_shape("force", "forces", "slope", "cosine"),
         *_force_quantiles(),
+        _mae("force_all", "all_forces", "eV/Å", "f̂ - f"),
         *_errors("stress", "stress", "eV/Å³", "σ̂ - σ"),
         *_shape("stress", "stress", "slope"),
+        _mae("stress_all", "all_stress", "eV/Å³", "σ̂ - σ"),
         *_errors("magmom", "magmoms", "µB", "|m̂| - |m|"),
         *_gaps(),
         _mae("force_gap", "force_gap", "eV/Å", "Δf̂ - Δf"),

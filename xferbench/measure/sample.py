@@ -40,6 +40,8 @@ class Sample:
         n_frames: Number of frames, with rows or without.
         baseline: (n_rows, width) what a named simple prediction says, for metrics that compare with one.
         weight: (n_rows,) how much each row counts; without it, once.
+        counted: (n_rows,) how many of the columns count, where symmetry holds the others at zero; both sides are zero in these. Without
+            it, all of them.
         members: (n_frames,) frames that entered, where rows compare frames; without it, the frames that have rows.
     """
 
@@ -49,6 +51,7 @@ class Sample:
     n_frames: int
     baseline: Floats | None = None
     weight: Floats | None = None
+    counted: Floats | None = None
     members: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
@@ -64,10 +67,18 @@ class Sample:
             raise ValueError(f"frame numbers outside 0 … {self.n_frames - 1}")
         if self.weight is not None and self.weight.shape != shape[:1]:
             raise ValueError(f"{len(self.weight)} weights for {shape[0]} rows")
+        if self.counted is not None and self.counted.shape != shape[:1]:
+            raise ValueError(f"{len(self.counted)} counts of columns for {shape[0]} rows")
         if self.members is not None and self.members.shape != (self.n_frames,):
             raise ValueError(
                 f"members has shape {self.members.shape}, not one entry for each of {self.n_frames} frames"
             )
+
+    @property
+    def widths(self) -> Floats:
+        """(n_rows,) columns of each row that count."""
+        rows, width = self.label.shape
+        return np.full(rows, float(width)) if self.counted is None else self.counted
 
     @property
     def used(self) -> NDArray[np.bool_]:
@@ -98,6 +109,7 @@ class Sample:
                     n_frames=last - first + 1,
                     baseline=None if self.baseline is None else self.baseline[some],
                     weight=None if self.weight is None else self.weight[some],
+                    counted=None if self.counted is None else self.counted[some],
                 ),
             )
 
@@ -110,6 +122,7 @@ def sample(
     n_frames: int | None = None,
     baseline: ArrayLike | None = None,
     weight: ArrayLike | None = None,
+    counted: ArrayLike | None = None,
 ) -> Sample:
     """Make a ``Sample`` of anything array-like; plain sequences of numbers become one column.
 
@@ -120,6 +133,7 @@ def sample(
         n_frames: Without it, as many as ``frame`` names.
         baseline: The same shape as ``prediction``.
         weight: (n_rows,) how much each row counts.
+        counted: (n_rows,) how many columns count.
 
     Raises:
         ValueError: Shapes do not match.
@@ -133,6 +147,7 @@ def sample(
         n_frames=int(index.max(initial=-1)) + 1 if n_frames is None else n_frames,
         baseline=None if baseline is None else _columns(baseline),
         weight=None if weight is None else np.asarray(weight, dtype=np.float64),
+        counted=None if counted is None else np.asarray(counted, dtype=np.float64),
     )
 
 

@@ -26,7 +26,7 @@ from xferbench.scoring.checking import Checked, Expected, check, expected_frames
 from xferbench.scoring.comparing import Compared, Entrant, compare, metric_of
 from xferbench.scoring.corrections import detect
 from xferbench.scoring.identity import identify
-from xferbench.scoring.measuring import measure, parity, per_element
+from xferbench.scoring.measuring import measure, parity, per_element, signals
 from xferbench.scoring.overlap import Audited, check_audit, overlap
 from xferbench.scoring.reading import read_predictions
 from xferbench.scoring.rows import Joined, all_rows, energies
@@ -149,6 +149,7 @@ def score(
         overlap=None if audited is None else overlap(task, test, found, rows, audited),
         excluded=Excluded(flags=dict(expected.excluded), pairs=expected.n_excluded) if task.pairs.exclude else None,
         corrections=corrections,
+        signal=signals(rows, test.labels.material_id.tolist()),
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xferbench.measure import METRICS, Asked, ClusterBootstrap, SumMetric, clusters, estimates, sum_by
-from xferbench.results import ElementEntry, MetricEntry
+from xferbench.results import ElementEntry, MetricEntry, Signal
 from xferbench.scoring.rows import symbols
 from xferbench.storage import finite
 
@@ -93,7 +93,10 @@ def per_element(rows: Keyed, test: Joined) -> tuple[ElementEntry, ...]:
     forces = rows["forces", "none"].sample
     if forces is not None:
         kept = np.unique(forces.frame)
-        entries += _by_element("force_mae", forces, np.arange(len(forces.frame)), numbers.take(kept).values)
+        element = numbers.take(kept).values
+        if test.own.free is not None:
+            element = element[test.own.free.forces.take(kept).values.any(axis=1)]
+        entries += _by_element("force_mae", forces, np.arange(len(forces.frame)), element)
     return tuple(entries)
 
 
@@ -109,6 +112,37 @@ def _by_element(key: str, sample: Sample, row: NDArray[np.int64], element: NDArr
         ElementEntry(element=symbol, metric=key, value=float(values[number]), n_frames=int(count))
         for number, symbol, count in zip(present.tolist(), symbols(present.tolist()), counts.tolist(), strict=True)
     ]
+
+
+def signals(rows: Keyed, material_id: Sequence[str]) -> tuple[Signal, ...]:
+    """What the forces and stresses that count rest on.
+
+    Args:
+        rows: Of both quantities, all components and those that symmetry leaves free.
+        material_id: (n_frames,) of the frames that the rows number.
+    """
+    names, material = clusters(material_id)
+    found = []
+    for quantity in ("forces", "stress"):
+        own, every = rows[quantity, "none"].sample, rows[f"all_{quantity}", "none"].sample
+        if own is None or every is None:
+            continue
+        owner = material[own.frame]
+        errors = np.bincount(owner, weights=np.abs(own.prediction - own.label).sum(axis=1), minlength=len(names))
+        heaviest, total = int(errors.argmax()), float(errors.sum())
+        found.append(
+            Signal(
+                quantity=quantity,
+                components=int(own.widths.sum()),
+                of=every.label.size,
+                rows=len(own.frame),
+                frames=own.n_used,
+                materials=len(np.unique(owner)),
+                heaviest=names[heaviest],
+                share=float(errors[heaviest]) / total if total else None,
+            )
+        )
+    return tuple(found)
 
 
 def parity(rows: Keyed, composition: Floats, seed: int) -> dict[str, tuple[tuple[float, float], ...]]:

@@ -140,6 +140,7 @@ def restrict(sample: Sample, keep: Integers) -> Sample:
         frame=sample.frame[keep],
         baseline=None if sample.baseline is None else sample.baseline[keep],
         weight=None if sample.weight is None else sample.weight[keep],
+        counted=None if sample.counted is None else sample.counted[keep],
     )
 
 
@@ -381,15 +382,19 @@ def all_rows(test: Joined, energies: Energies) -> dict[tuple[str, str], Rows]:
     if test.side == "target":
         gap = gap_rows(test, energies)
         force_gap, stress_gap = difference_to_source(test, "forces"), difference_to_source(test, "stress")
+    own, predicted = test.own, test.predicted
+    forces, stress = (None, None) if own.free is None else (own.free.forces, own.free.stress)
     return {
         ("energy", "raw"): energy_rows(energies.raw),
         ("energy", "referenced"): energy_rows(energies.referenced, energies, label="labels"),
         ("energy", "aligned"): energy_rows(energies.aligned, energies, prediction="offsets"),
         ("differences", "none"): difference_rows(test),
         ("ground", "none"): ground_rows(test),
-        ("forces", "none"): array_rows(test.own.values.forces, test.predicted.forces, "forces"),
-        ("stress", "none"): array_rows(test.own.values.stress, test.predicted.stress, "stress"),
-        ("magmoms", "none"): magmom_rows(test.own.values.magmoms, test.predicted.magmoms),
+        ("forces", "none"): array_rows(own.values.forces, predicted.forces, "forces", forces),
+        ("all_forces", "none"): array_rows(own.values.forces, predicted.forces, "forces"),
+        ("stress", "none"): array_rows(own.values.stress, predicted.stress, "stress", stress),
+        ("all_stress", "none"): array_rows(own.values.stress, predicted.stress, "stress"),
+        ("magmoms", "none"): magmom_rows(own.values.magmoms, predicted.magmoms),
         ("gap", "aligned"): gap,
         ("force_gap", "none"): force_gap,
         ("stress_gap", "none"): stress_gap,
@@ -457,20 +462,27 @@ def _frame_rows(
     return Rows(rows, labelled, refits=Refits(fractions=energies.calibrated.test[kept], **sides))
 
 
-def array_rows(label: Ragged, prediction: Ragged, name: str) -> Rows:
+def array_rows(label: Ragged, prediction: Ragged, name: str, free: Ragged | None = None) -> Rows:
     """Rows of the frames that have both a label and a prediction: one per atom, or one for a stress.
 
     Args:
         label: Of the quantity.
         prediction: Of the same shape where both are present.
         name: Of the quantity, for the reason why there are none.
+        free: Which components symmetry leaves free, of every frame. The others are zero in any honest label and count for nothing; an
+            atom, or a frame, without a free one has no row.
     """
-    kept = np.flatnonzero(label.present & prediction.present)
+    labelled = label.present
+    if free is not None:
+        some = np.zeros(len(label), dtype=bool)
+        some[free.owner[free.values.any(axis=1)]] = True
+        labelled = labelled & some
+    kept = np.flatnonzero(labelled & prediction.present)
     if not len(kept):
-        any_label = label.present.any()
-        return Rows(
-            None, label.present, f"the model predicts no {name}" if any_label else f"the test frames have no {name}"
-        )
+        if labelled.any():
+            return Rows(None, labelled, f"the model predicts no {name}")
+        held = label.present.any()
+        return Rows(None, labelled, f"symmetry holds all {name} at zero" if held else f"the test frames have no {name}")
     labels, predictions = label.take(kept), prediction.take(kept)
     shape = (len(labels.values), -1)
     rows = Sample(
@@ -479,7 +491,18 @@ def array_rows(label: Ragged, prediction: Ragged, name: str) -> Rows:
         frame=kept[labels.owner],
         n_frames=len(label),
     )
-    return Rows(rows, label.present)
+    return Rows(rows if free is None else _free(rows, free.take(kept).values), labelled)
+
+
+def _free(rows: Sample, free: Mask) -> Sample:
+    """The rows with some free component; the components that are not free are zero on both sides."""
+    part = replace(
+        rows,
+        prediction=np.where(free, rows.prediction, 0.0),
+        label=np.where(free, rows.label, 0.0),
+        counted=free.sum(axis=1).astype(np.float64),
+    )
+    return part if free.any(axis=1).all() else restrict(part, np.flatnonzero(free.any(axis=1)))
 
 
 def magmom_rows(label: Ragged, prediction: Ragged) -> Rows:
@@ -497,7 +520,8 @@ def difference_to_source(test: Joined, name: str) -> Rows:
         getattr(side, name) for side in (test.labels.source.values, test.labels.target.values, test.predicted)
     )
     both = source.present & target.present
-    return array_rows(_minus(target, source, both), _minus(predicted, source, both & predicted.present), name)
+    free = None if test.own.free is None else getattr(test.own.free, name)
+    return array_rows(_minus(target, source, both), _minus(predicted, source, both & predicted.present), name, free)
 
 
 def _minus(first: Ragged, second: Ragged, present: Mask) -> Ragged:
