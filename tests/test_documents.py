@@ -89,3 +89,12 @@ def test_every_built_in_model_has_a_card():
 def test_tables_show_what_the_committed_results_give(page):
     text = (ROOT / page).read_text()
     assert runpy.run_path(str(ROOT / "docs" / "tables.py"))["updated"](page, text) == text
+
+
+def test_the_address_of_the_repository_is_one():
+    import tomllib
+
+    urls = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]
+    assert f'repository-code: "{urls["Repository"]}"' in (ROOT / "CITATION.cff").read_text()
+    owner = urls["Repository"].split("/")[-2]
+    assert all(owner in url for url in urls.values())

@@ -9,6 +9,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
+import xferbench as xb
 from xferbench.errors import IntegrityError, StorageError, UsageError
 from xferbench.publish import publish_dataset
 
@@ -28,6 +29,10 @@ class FakeApi:
 
     def upload_folder(self, **options):
         self.calls.append(("upload_folder", options.pop("repo_id"), options))
+
+    def create_commit(self, repo_id, operations, *, repo_type, commit_message):
+        assert (repo_type, commit_message) == ("space", "The board")
+        self.calls.append(("create_commit", repo_id, {item.path_in_repo: item.path_or_fileobj for item in operations}))
 
 
 @pytest.fixture
@@ -133,3 +138,37 @@ def test_a_refusal_is_one_clear_line_without_the_token(hub, directory, error, me
         publish_dataset(directory, "me/springs")
     assert "\n" not in str(caught.value)
     assert SECRET not in str(caught.value) + "".join(capsys.readouterr())
+
+
+class TestBoard:
+    @pytest.fixture
+    def board(self, tmp_path, cache, monkeypatch):
+        monkeypatch.setenv("XFERBENCH_CACHE", str(cache))
+        xb.score("floor:copy-source", out=tmp_path / "board")
+        xb.build_leaderboard(tmp_path / "board")
+        return tmp_path / "board"
+
+    def test_a_board_goes_as_one_commit_with_all_that_it_is_made_from(self, hub, board):
+        found = xb.publish_leaderboard(board, "me/board")
+        (made, commit) = hub.calls
+        assert made == (
+            "create_repo",
+            "me/board",
+            {"repo_type": "space", "space_sdk": "static", "private": False, "exist_ok": True},
+        )
+        assert sorted(commit[2]) == sorted(found.files)
+        assert {"index.html", "site.json", "results/mini-static@1/floor-copy-source.json"} <= set(found.files)
+        assert commit[2]["README.md"].startswith(b"---\ntitle: xferbench\nsdk: static\n---\n")
+        assert SECRET not in str(found)
+
+    def test_a_trial_sends_nothing(self, hub, board):
+        assert "would go to https://huggingface.co/spaces/me/board" in str(
+            xb.publish_leaderboard(board, "me/board", dry_run=True)
+        )
+        assert hub.calls == []
+
+    def test_stale_pages_do_not_leave(self, hub, board):
+        (board / "index.html").write_text("other")
+        with pytest.raises(IntegrityError, match="is not what the results give"):
+            xb.publish_leaderboard(board, "me/board")
+        assert hub.calls == []

@@ -24,7 +24,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from xferbench.api.board import build_leaderboard
+    from xferbench.api.board import build_leaderboard, publish_leaderboard
     from xferbench.api.catalogue import (
         info,
         list_datasets,
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from xferbench.api.referencing import compare_references, fit_references
     from xferbench.api.scaling import fit_scaling
     from xferbench.api.schemas import json_schema
+    from xferbench.api.submitting import new_card, submit
     from xferbench.api.training import study, train, write_study
     from xferbench.api.verifying import rescore, verify
     from xferbench.dataset.names import open_dataset
@@ -118,13 +119,16 @@ __all__ = [
     "list_tasks",
     "load_model",
     "merge",
+    "new_card",
     "open_dataset",
     "prepare",
     "publish_dataset",
+    "publish_leaderboard",
     "quickstart",
     "rescore",
     "score",
     "study",
+    "submit",
     "train",
     "verify",
     "verify_dataset",
@@ -132,7 +136,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "api.board": "build_leaderboard",
+    "api.board": "build_leaderboard publish_leaderboard",
     "api.catalogue": "info list_datasets list_strategies list_models list_tasks",
     "api.comparing": "compare",
     "api.datasets": "analyze audit_overlap exclude_from_source export_dataset prepare publish_dataset verify_dataset",
@@ -143,6 +147,7 @@ _HOMES = {
     "api.referencing": "compare_references fit_references",
     "api.scaling": "fit_scaling",
     "api.schemas": "json_schema",
+    "api.submitting": "new_card submit",
     "api.training": "study train write_study",
     "api.verifying": "rescore verify",
     "dataset.names": "open_dataset",

@@ -1,4 +1,4 @@
-"""Push a data set directory to the Hugging Face Hub, after verifying every byte of it.
+"""Push a data set directory to the Hugging Face Hub, after verifying every byte of it, or the files of a site.
 
 The token is the one ``huggingface_hub`` finds by itself, in ``HF_TOKEN`` or from ``hf auth login``; it is never read or
 printed here. What the manifest does not vouch for is not uploaded.
@@ -6,6 +6,7 @@ printed here. What the manifest does not vouch for is not uploaded.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,10 @@ from xferbench.errors import StorageError, UsageError
 from xferbench.storage import disk_errors
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+    from huggingface_hub import HfApi
 
     from xferbench.dataset import Dataset
 
@@ -84,7 +88,50 @@ def sizes(data: Dataset) -> dict[str, int]:
         return {name: (data.directory / name).stat().st_size for name in names}
 
 
+def publish_site(files: Mapping[str, Path | bytes], repo_id: str, *, title: str, private: bool, message: str) -> None:
+    """Upload the files of a static site as one commit to a Space of the Hub, which serves them.
+
+    Args:
+        files: Path in the repository -> file, or its content.
+        repo_id: ``owner/name``; made if it does not exist.
+        title: Of the Space.
+        private: Make a new repository private; an existing one stays what it is.
+        message: Of the commit.
+
+    Raises:
+        UsageError: The network is forbidden.
+        StorageError: The Hub refuses: no token, no right to write, no connection.
+    """
+    with _hub(repo_id) as api:
+        from huggingface_hub import CommitOperationAdd
+
+        api.create_repo(repo_id, repo_type="space", space_sdk="static", private=private, exist_ok=True)
+        head = f"---\ntitle: {title}\nsdk: static\n---\n\n".encode()
+        operations = [
+            CommitOperationAdd(
+                path_in_repo=name,
+                path_or_fileobj=head + data if isinstance(data, bytes) and name == "README.md" else data,
+            )
+            for name, data in sorted(files.items())
+        ]
+        api.create_commit(repo_id, operations, repo_type="space", commit_message=message)
+
+
 def _upload(data: Dataset, repo_id: str, names: list[str], *, private: bool) -> None:
+    with _hub(repo_id) as api:
+        api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
+        api.upload_folder(
+            repo_id=repo_id,
+            folder_path=data.directory,
+            repo_type="dataset",
+            allow_patterns=names,
+            commit_message=f"{data.name} {data.version}, {data.fingerprint}",
+        )
+
+
+@contextmanager
+def _hub(repo_id: str) -> Iterator[HfApi]:
+    """The Hub, if the network is allowed; what it refuses becomes an error of ours."""
     if datasets.is_offline():
         raise UsageError(
             "HF_HUB_OFFLINE or XFERBENCH_OFFLINE is set, and publishing needs the network; unset it, or add --dry-run"
@@ -96,16 +143,8 @@ def _upload(data: Dataset, repo_id: str, names: list[str], *, private: bool) -> 
         LocalTokenNotFoundError,
     )
 
-    api = HfApi()
     try:
-        api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
-        api.upload_folder(
-            repo_id=repo_id,
-            folder_path=data.directory,
-            repo_type="dataset",
-            allow_patterns=names,
-            commit_message=f"{data.name} {data.version}, {data.fingerprint}",
-        )
+        yield HfApi()
     except LocalTokenNotFoundError as error:
         raise StorageError("the Hub wants a token; set HF_TOKEN or run `hf auth login`") from error
     except (HfHubHTTPError, HTTPError, OSError) as error:

@@ -254,7 +254,7 @@ def _board(board: Path, tasks: dict[str, Task], data: dict[str, Dataset], found:
     for path in sorted(board.glob("models/*.toml")):
         found.check(path, partial(_card, path))
     for path in sorted(board.glob("results/*/*.json")):
-        found.check(path, partial(_result, path, board, tasks, data))
+        found.check(path, partial(check_result, path, board, tasks, data))
     if any(board.glob("results/*/*.json")):
         found.check(board, partial(_rendered, board))
 
@@ -263,7 +263,13 @@ def _card(path: Path) -> str:
     return read_card(path).model_name
 
 
-def _result(path: Path, board: Path, tasks: dict[str, Task], data: dict[str, Dataset]) -> str:
+def check_result(path: Path, board: Path, tasks: Mapping[str, Task], data: dict[str, Dataset]) -> str:
+    """What to say of a result whose numbers its predictions give again, or why it could only be read (``OnlyRead``).
+
+    Raises:
+        IntegrityError: They give other numbers.
+        DataError: The result or its predictions cannot be read.
+    """
     stored = results.read(path)
     if stored.task.key not in tasks:
         return OnlyRead(f"of {stored.task.key}, a version that is not here: read, not scored again")

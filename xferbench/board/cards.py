@@ -6,11 +6,12 @@ moved between the two. Scores are not in here: they are results, and are compute
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from xferbench.errors import FormatError
 from xferbench.functionals import Functional  # noqa: TC001 - schema.parse reads the annotations
@@ -19,6 +20,11 @@ from xferbench.records import PROPERTIES
 from xferbench.report.markup import is_web_address
 from xferbench.schema import parse, read_toml
 from xferbench.storage import disk_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from xferbench.results import Result
 
 DOI = re.compile(r"10\.\d{4,9}/\S+")
 NAME_LENGTH = 60
@@ -146,6 +152,58 @@ def load_cards(directory: Path) -> dict[str, ModelCard]:
     return cards
 
 
+QUANTITIES = {"energy": "energy", "force": "forces", "stress": "stress", "magmom": "magmoms"}
+"""First word of a metric -> what a model must predict for it to have a value."""
+
+BLANK = """\
+# What readers must know of the model. Fill in what is empty; every key: docs/leaderboard.md. Scores never stand here.
+model_id = {model_id}
+model_name = {model_name}
+model_version = ""
+functional = {functional}
+authors = []                 # ["Ada Lovelace"]
+training_sets = []           # all of them, pre-training first: ["MPtrj", "MP-r2SCAN"]
+outputs = {outputs}
+# conservative = true        # are forces the exact gradient of the energy? say true or false
+date_added = "{day}"
+notes = ""                   # what a reader must know before comparing
+citation = ""                # BibTeX: "@article{{key, title = {{…}}}}"
+# model_params = 412_525
+# doi = "10.1038/…"
+# repo = "https://…"
+# checkpoint_url = "https://…"
+# base_model = "chgnet-0.3.0"   # with [transfer], for a model that was not made from scratch
+
+[license]
+code = ""                    # "MIT", or a few words
+checkpoint = ""              # of the weights: "CC-BY-4.0", "not public"
+
+# [transfer]
+# strategy = "finetune"      # xferbench list strategies
+# references = "fit"
+# n_train = 190_560
+"""
+
+
+def blank_card(known: Sequence[Result], *, day: date) -> str:
+    """A card to fill in: what the results of a model know of it, and examples beside what only its authors know.
+
+    Args:
+        known: Results of one model, at least one.
+        day: When it comes to the board.
+    """
+    model = known[0].model
+    measured = {metric.name.split("_")[0] for result in known for metric in result.metrics if metric.value is not None}
+    outputs = [name for word, name in QUANTITIES.items() if word in measured]
+    return BLANK.format(
+        model_id=json.dumps(model.id),
+        model_name=json.dumps(model.name[:NAME_LENGTH], ensure_ascii=False),
+        functional=json.dumps(str(model.functional)),
+        outputs=json.dumps(outputs),
+        day=day.isoformat(),
+    )
+
+
 def _identity_problems(card: ModelCard, stem: str) -> list[str]:
     problems = []
     if card.model_id != stem or not MODEL_ID.fullmatch(card.model_id):
@@ -174,6 +232,9 @@ def _content_problems(card: ModelCard) -> list[str]:
         f"{key} must not be empty"
         for key in ("authors", "training_sets")
         if not any(map(str.strip, getattr(card, key)))
+    ]
+    problems += [
+        f"license.{key} must not be empty" for key in ("code", "checkpoint") if not getattr(card.license, key).strip()
     ]
     if card.date_added is not None and not _is_date(card.date_added):
         problems.append(f"date_added must be a day such as 2026-11-29, not {card.date_added!r}")

@@ -50,6 +50,8 @@ for command in (
     comparing.gap,
     comparing.fit_scaling,
     board.leaderboard,
+    board.card,
+    board.submit,
     board.verify,
     board.rescore,
 ):

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 import xferbench as xb
-from xferbench.cli.common import DIRECTORY, Commands, note
+from xferbench.cli.common import DIRECTORY, Commands, json_option, note, show
 from xferbench.errors import CheckFailedError
 
 
@@ -25,6 +25,39 @@ def leaderboard_build(directory: Path, cache_dir: Path | None) -> None:
     for key, reason in report.untested.items():
         note(f"{key}: the order is not tested: {reason}")
     click.echo(f"{report.readme}\n{report.page}")
+
+
+OUT = click.option(
+    "-o", "--out", type=DIRECTORY, default=Path("xferbench-out"), show_default=True, help="Where `score` put results."
+)
+
+
+@click.group(cls=Commands)
+def card() -> None:
+    """What a model is, in one TOML file, for a board."""
+
+
+@card.command("new")
+@click.argument("model")
+@OUT
+@json_option
+def card_new(model: str, *, out: Path, as_json: bool) -> None:
+    """Begin the card of MODEL, a model.py or its id, from its results; what only its authors know is left empty."""
+    show(xb.new_card(model, out=out), as_json=as_json)
+
+
+@click.command()
+@click.argument("model")
+@OUT
+@click.option(
+    "--board", type=DIRECTORY, default=Path("leaderboard"), show_default=True, help="The board, in a checkout of yours."
+)
+@click.option("--replace", is_flag=True, help="The board has this model already, and it is yours.")
+@click.option("--dry-run", is_flag=True, help="Only check.")
+@json_option
+def submit(model: str, *, out: Path, board: Path, replace: bool, dry_run: bool, as_json: bool) -> None:
+    """Check card, results and predictions of MODEL, copy them into a checkout of the board, and say what to do next."""
+    show(xb.submit(model, out=out, board=board, replace=replace, dry_run=dry_run, say=note), as_json=as_json)
 
 
 @click.command()

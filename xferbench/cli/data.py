@@ -239,6 +239,22 @@ def publish_dataset(
     show(report, as_json=as_json)
 
 
+@publish.command("leaderboard")
+@click.argument("directory", type=DIRECTORY, default=Path("leaderboard"))
+@click.option(
+    "--repo-id", required=True, help="owner/name of a Space on the Hugging Face Hub; made if it does not exist."
+)
+@click.option("--private", is_flag=True, help="Make a new repository private.")
+@click.option("--dry-run", is_flag=True, help="Check and list files and bytes; send nothing.")
+@json_option
+def publish_leaderboard(directory: Path, *, repo_id: str, private: bool, dry_run: bool, as_json: bool) -> None:
+    """Push the built board in DIRECTORY, with all it is made from, to a static Space of the Hugging Face Hub.
+
+    The token is HF_TOKEN or that of `hf auth login`.
+    """
+    show(xb.publish_leaderboard(directory, repo_id, private=private, dry_run=dry_run), as_json=as_json)
+
+
 @click.command()
 @click.argument("what", type=click.Choice(["task", "card", "result"]))
 def schema(what: Literal["task", "card", "result"]) -> None:
