@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import xferbench
+from xferbench.registry import TRAINABLES
 
 PACKAGE = Path(xferbench.__file__).parent
 LAYERS = [
@@ -82,6 +83,29 @@ def test_the_command_line_calls_the_public_api_and_nothing_below_it():
             for module in modules:
                 inside = module.split(".")[0] == "xferbench"
                 assert not inside or module in allowed or module.startswith("xferbench.cli."), f"{path.name}: {module}"
+
+
+def names_and_texts(path: Path) -> set[str]:
+    """Names, attributes, modules and texts of a file; docstrings and comments are for people."""
+    tree = ast.parse(path.read_text())
+    prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    found = set()
+    for node in ast.walk(tree):
+        if id(node) in prose:
+            continue
+        found |= {value for _, value in ast.iter_fields(node) if isinstance(value, str)}
+    return found
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "transfer").glob("*.py")), ids=lambda path: path.stem)
+def test_training_knows_the_contract_and_no_architecture(path):
+    named = {word for word in names_and_texts(path) for name in TRAINABLES if name in word.lower()}
+    assert named == set()
+
+
+def test_an_architecture_that_code_names_would_be_found():
+    words = names_and_texts(PACKAGE / "registry.py")
+    assert all(any(name in word for word in words) for name in TRAINABLES)
 
 
 def test_importing_the_package_imports_nothing_else():
