@@ -64,6 +64,29 @@ def test_more_seeds_add_to_a_study(run_study, calls):
     assert {len(entry.values) for entry in report.study.entries} == {3}
 
 
+def test_in_equal_time_every_method_gets_the_epochs_that_fit(run_study, calls, tmp_path):
+    report = run_study(minutes=1.0)
+    assert report.study.plan.epochs == {"scratch+fit": 20, "finetune+fit": 15}  # of 3 s and 4 s
+    runs = (tmp_path / "study/runs").glob("*/subset-1/seed-*/run.json")
+    assert {run["method"]: run["config"]["epochs"] for run in map(json.loads, (path.read_text() for path in runs))} == {
+        "scratch+fit": 20,
+        "finetune+fit": 15,
+        "finetune+source": 4,  # nothing to time: what all share
+    }
+    steps = 20 * -(-report.study.n_training[1.0] // 64)
+    assert f"1 minutes where it was planned: scratch+fit 20 ({steps} steps), finetune+fit 15" in " ".join(
+        str(report).split()
+    )
+    timed = len(calls())
+    assert timed == 3 + 6
+    assert run_study(minutes=1.0, n_seeds=3).study.plan.epochs == report.study.plan.epochs
+    assert len(calls()) == timed + 3
+    with pytest.raises(UsageError, match=r"minutes 1\.0, not 2\.0"):
+        run_study(minutes=2.0)
+    with pytest.raises(UsageError, match=r"minutes 1\.0, not None"):
+        run_study()
+
+
 def test_other_settings_are_another_study(run_study):
     run_study()
     with pytest.raises(UsageError, match="epochs 4, not 5; choose another directory"):
@@ -166,7 +189,7 @@ def test_synthetic_labels_are_marked_wherever_numbers_are(synthetic_source, tmp_
     made = dataset.build(source, tmp_path / "other" / "data")
     grid = studies.Grid(kind="methods", methods=("scratch+fit",), n_seeds=1, config=studies.settings())
     report = studies.run_study(made, grid, tmp_path / "out", execution())
-    assert "not of DFT" in str(report)
+    assert "not of DFT" in " ".join(str(report).split())
     assert "not of DFT" in (tmp_path / "out" / "index.html").read_text()
     assert report.study.to_json()["synthetic"] is True
     assert "not of DFT" not in str(run_study())

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from xferbench.dataset import open_dataset
+from xferbench.errors import UsageError
 from xferbench.progress import silent
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ def study(
     settings: Sequence[str] = (),
     options: Sequence[str] = (),
     epochs: int | None = None,
+    minutes: float | None = None,
     device: str | None = None,
     jobs: int = 1,
     cluster: Literal["slurm", "local"] | None = None,
@@ -143,6 +145,8 @@ def study(
         settings: ``key=value`` texts for any setting of training.
         options: ``METHOD:KEY=VALUE`` texts for settings of one method, such as ``lora+fit:rank=4``.
         epochs: Passes over the training frames of each run.
+        minutes: Instead of ``epochs``: each method gets the epochs that fit, two are timed first. The cosine schedule, warm-up
+            and plan follow; the plan keeps the epochs, so that a study that goes on elsewhere stays one study.
         device: As torch names it.
         jobs: Runs at a time on this machine.
         cluster: Submit each run as a job, through submitit.
@@ -161,6 +165,10 @@ def study(
     """
     from xferbench import studies
 
+    if minutes is not None and (epochs is not None or len(subsets) > 1):
+        raise UsageError(
+            "minutes set the epochs of one training set; leave out epochs, and study several sizes with epochs"
+        )
     if kind == "scaling":
         settings = ("reference_data=train", *settings)
     grid = studies.Grid(
@@ -174,6 +182,7 @@ def study(
             presets, path=None if config is None else Path(config), settings=settings, epochs=epochs, device=device
         ),
         options=studies.method_options(options),
+        minutes=minutes,
     )
     execution = studies.Execution(jobs=jobs, cluster=cluster, cluster_options=tuple(cluster_options), say=say)
     data = open_dataset(dataset, cache_dir=None if cache_dir is None else Path(cache_dir), offline=offline)

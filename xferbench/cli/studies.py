@@ -13,7 +13,7 @@ from xferbench.errors import CheckFailedError
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-    from typing import Unpack
+    from typing import NotRequired, Unpack
 
 
 class Options(TypedDict):
@@ -28,6 +28,7 @@ class Options(TypedDict):
     settings: tuple[str, ...]
     options: tuple[str, ...]
     epochs: int | None
+    minutes: NotRequired[float | None]
     device: str | None
     jobs: int
     cluster: Literal["slurm", "local"] | None
@@ -96,6 +97,12 @@ def study() -> None:
     help="Comma-separated: paper-1 … paper-4 or STRATEGY[+REFERENCES], such as lora+fit; default: fifteen of them.",
 )
 @click.option("--subset", type=float, default=1.0, show_default=True, help="Fraction of the training materials.")
+@click.option(
+    "--budget-minutes",
+    "minutes",
+    type=click.FloatRange(0, min_open=True),
+    help="Instead of --epochs: as many as fit into so many minutes a run, timed first.",
+)
 @shared
 def study_methods(dataset: str, *, subset: float, as_json: bool, **options: Unpack[Options]) -> None:
     """Compare transfer methods on DATASET over training seeds: errors, negative transfer, gain, forgetting."""

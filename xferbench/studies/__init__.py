@@ -2,6 +2,7 @@
 
 ```
 out/plan.json                             what the study consists of, written first
+out/timed/runs/…                          two epochs of each method, where runs are to take equally long
 out/runs/<method>/subset-<f>/seed-<k>/    one directory per run, see ``transfer.run``
 out/study.json                            every number, full precision
 out/runs.csv, summary.csv, <quantity>.csv the same as tables; the last for ``xferbench fit-scaling``
@@ -20,7 +21,7 @@ out/README.md, index.html, figures/*.svg  for people
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -35,7 +36,7 @@ from xferbench.storage import lock, read_json, to_json, write_json, write_text
 from xferbench.studies.content import STUDY, Study, study
 from xferbench.studies.figures import figures
 from xferbench.studies.measuring import QUANTITIES
-from xferbench.studies.plan import PLAN, Plan, write_plan
+from xferbench.studies.plan import PLAN, Plan, read_plan, write_plan
 from xferbench.studies.report import study_report
 from xferbench.studies.running import FINISHED, Execution, carry_out, works
 from xferbench.studies.tables import curve_csv, runs_csv, summary_csv
@@ -47,6 +48,7 @@ from xferbench.studies.training import (
     method_settings,
     parted,
     predictions_of,
+    seconds_per_epoch,
     settings,
 )
 
@@ -67,6 +69,9 @@ __all__ = [
     "write_again",
 ]
 
+
+TIMED = "timed"
+"""Directory of the runs that are only timed."""
 
 METHODS = (
     "paper-1",
@@ -101,6 +106,7 @@ class Grid:
         fit_from: Smallest number of training frames that power laws are fitted to.
         config: Settings of training as plain values, those of ``transfer.TrainConfig``.
         options: Method -> settings of its own.
+        minutes: That each run is to take here: every method gets the epochs that fit, by the clock, timed once.
     """
 
     kind: Literal["methods", "scaling"]
@@ -111,6 +117,7 @@ class Grid:
     fit_from: int = 1
     config: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    minutes: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,8 +168,11 @@ def run_study(data: Dataset, grid: Grid, out: Path, execution: Execution) -> Stu
         config=recipe,
         options=grid.options,
         atoms=str(grid.config.get("atoms", "")),
+        minutes=grid.minutes,
     )
     with lock(out / PLAN):
+        if plan.minutes is not None:
+            plan = replace(plan, epochs=_epochs_that_fit(plan, data, out, runtime, execution))
         plan = write_plan(plan, out, partial(_digest_of_atoms, data))
         todo = works(plan, data.directory, out, runtime, method_settings)
         failed = carry_out(todo, execution, out / "jobs")
@@ -170,6 +180,35 @@ def run_study(data: Dataset, grid: Grid, out: Path, execution: Execution) -> Stu
             plan, data, out, {Path(name).relative_to(out).as_posix(): why for name, why in failed.items()}
         )
         return StudyReport(study=found, written=write(found, out))
+
+
+def _epochs_that_fit(
+    plan: Plan, data: Dataset, out: Path, runtime: Mapping[str, Any], execution: Execution
+) -> dict[str, int]:
+    """Epochs of each method in the minutes of a plan: those that a study in ``out`` has, else by timing.
+
+    The second of two epochs counts, as graphs are built in the first. What trains nothing, or fails, is left out.
+    """
+    old = read_plan(out)
+    known = {} if old is None or old.minutes != plan.minutes else dict(old.epochs)
+    new = tuple(method for method in plan.methods if method not in known)
+    if not new or plan.minutes is None:
+        return known
+    execution.say(f"timing two epochs of {len(new)} methods")
+    short = replace(
+        plan,
+        methods=new,
+        seeds=plan.seeds[:1],
+        options={method: values for method, values in plan.options.items() if method in new},
+        config={**plan.config, "epochs": 2},
+    )
+    todo = works(short, data.directory, out / TIMED, runtime, method_settings)
+    carry_out(todo, execution, out / "jobs")
+    for work in todo:
+        seconds = seconds_per_epoch(Path(work.out))
+        if seconds is not None:
+            known[work.method] = max(1, int(60 * plan.minutes / seconds))
+    return known
 
 
 def _digest_of_atoms(data: Dataset, atoms: str) -> str:

@@ -71,6 +71,8 @@ class Plan:
         atoms: File with the energies of isolated atoms; those of the data set if empty.
         atom_energies: Digest of them, which neither the fingerprint of the data set nor the name of a file says; empty if
             there are none, or no method of the study needs them.
+        minutes: That each run is to take, if all are to take as long; ``epochs`` follow from it.
+        epochs: Method -> passes over the training frames instead of those that all share.
     """
 
     kind: Literal["methods", "scaling"]
@@ -84,6 +86,8 @@ class Plan:
     options: Mapping[str, Any] = field(default_factory=dict)
     atoms: str = ""
     atom_energies: str = ""
+    minutes: float | None = None
+    epochs: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("methods", "subsets", "seeds"):
@@ -108,9 +112,15 @@ class Plan:
         lists = {name: list(getattr(self, name)) for name in ("methods", "subsets", "seeds")}
         keep = {
             name: getattr(self, name)
-            for name in ("kind", "dataset", "fingerprint", "fit_from", "atoms", "atom_energies")
+            for name in ("kind", "dataset", "fingerprint", "fit_from", "atoms", "atom_energies", "minutes")
         }
-        return {**keep, **lists, "config": dict(self.config), "options": dict(self.options)}
+        return {
+            **keep,
+            **lists,
+            "config": dict(self.config),
+            "options": dict(self.options),
+            "epochs": dict(self.epochs),
+        }
 
 
 def read_plan(out: Path) -> Plan | None:
@@ -157,12 +167,13 @@ def _both(old: Plan, new: Plan) -> Plan:
         subsets=tuple(sorted({*old.subsets, *new.subsets})),
         seeds=tuple(sorted({*old.seeds, *new.seeds})),
         options={**old.options, **new.options},
+        epochs={**new.epochs, **old.epochs},
     )
 
 
 def _differences(old: Plan, new: Plan, whole: Plan, out: Path) -> Iterator[str]:
     """What keeps a new plan from being added to the old one."""
-    for name in ("kind", "fingerprint", "fit_from"):
+    for name in ("kind", "fingerprint", "fit_from", "minutes"):
         before, now = getattr(old, name), getattr(new, name)
         if before != now:
             yield f"{name} {before}, not {now}"

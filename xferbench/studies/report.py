@@ -114,7 +114,9 @@ def facts(study: Study) -> list[Line]:
     counted = study.n_frames - len(study.left_out)
     sizes = ", ".join(f"{study.n_training[subset]:,}" for subset in sorted(plan.subsets))
     settings = [
-        f"{name.replace('_', ' ')} {config[name]}" for name in ("epochs", "batch_size", "lr", "model") if name in config
+        f"{name.replace('_', ' ')} {config[name]}"
+        for name in ("epochs", "batch_size", "lr", "model")
+        if name in config and not (name == "epochs" and plan.epochs)
     ]
     grid = f"{len(plan.methods)} methods, {len(plan.seeds)} seeds, {sizes} training frames; {', '.join(settings)}."
     lost = f"{len(study.left_out):,} more, which a run at least could not predict, count nowhere."
@@ -122,6 +124,11 @@ def facts(study: Study) -> list[Line]:
         (f"{grid} All settings are in ", Span(text="plan.json", kind="code"), f". Data: {plan.fingerprint}."),
         f"Test: {counted:,} frames of {study.n_materials:,} materials{f'; {lost}' if study.left_out else '.'}",
     ]
+    if plan.epochs:
+        epochs = ", ".join(
+            f"{method} {_epochs_text(study, method)}" for method in plan.methods if method in plan.epochs
+        )
+        lines.append(f"Equal time: as many epochs as fit into {plan.minutes:g} minutes where it was planned: {epochs}.")
     if study.failed:
         lines.append(("Failed: ", *_failures(study), "."))
     if study.scaling is not None and study.scaling.unfitted:
@@ -129,6 +136,13 @@ def facts(study: Study) -> list[Line]:
     if study.open_runs:
         lines.append(f"{len(study.open_runs)} runs are not finished; the same command goes on with them.")
     return lines
+
+
+def _epochs_text(study: Study, method: str) -> str:
+    """``40 (520 steps)``, of the largest training set."""
+    epochs, batch = study.plan.epochs[method], study.plan.config.get("batch_size")
+    steps = "" if batch is None else f" ({epochs * math.ceil(max(study.n_training.values()) / batch):,} steps)"
+    return f"{epochs:,}{steps}"
 
 
 def without_result(study: Study, subset: float) -> dict[str, str]:

@@ -96,6 +96,7 @@ def works(
                 "atoms": plan.atoms if needs_atoms(cell.method) else "",
                 "subset": cell.subset,
                 "seed": cell.seed,
+                **({"epochs": plan.epochs[cell.method]} if cell.method in plan.epochs else {}),
                 "options": {**shared.get("options", {}), **plan.options.get(cell.method, {})},
             },
         )

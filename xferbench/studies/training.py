@@ -134,6 +134,15 @@ def evaluation_of(out: Path, cell: Cell) -> Mapping[str, Any]:
     return transfer.open_run(out / cell.name).evaluation
 
 
+def seconds_per_epoch(run: Path) -> float | None:
+    """Of the last epoch of a run, by the clock; ``None`` if it has none."""
+    from xferbench.transfer.logs import read_rows
+    from xferbench.transfer.run import TIMING
+
+    rows = read_rows(run / TIMING) if (run / TIMING).exists() else []
+    return rows[-1]["seconds"] if rows else None
+
+
 def _predictions(out: Path, cell: Cell) -> dict[str, Prediction]:
     from xferbench import transfer
 
