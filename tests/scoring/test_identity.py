@@ -14,9 +14,11 @@ from xferbench.measure import ClusterBootstrap, sum_by
 from xferbench.measure import identity as module
 from xferbench.measure.identity import fit, sums
 from xferbench.records import Geometry, Prediction
+from xferbench.results import IdentityEntry
 from xferbench.scoring.identity import identify, joint, verdict
 from xferbench.scoring.rows import Joined, energies
 from xferbench.tasks import Bootstrap
+from xferbench.units import stress_from_gpa
 
 PAIR = Pair(source=(Functional("PBE"), Functional("PBE+U")), target=(Functional("r2SCAN"),))
 PLAN = Bootstrap(n=300, seed=0, confidence=0.95)
@@ -76,7 +78,7 @@ class TestFit:
 
     def test_examples_in_docstrings_are_true(self):
         outcome = doctest.testmod(module, extraglobs={"np": np})
-        assert (outcome.failed, outcome.attempted) == (0, 2)
+        assert (outcome.failed, outcome.attempted) == (0, 7)
 
 
 class TestTheory:
@@ -123,17 +125,48 @@ def clustered(seed: int, share: float, n_materials: int = 40, error: float = 0.1
     return sum_by(np.array(frames), np.array(material), n_materials)
 
 
+def entry(quantity, verdict, low=None, high=None) -> IdentityEntry:
+    return IdentityEntry(
+        quantity=quantity,
+        value=None,
+        ci_low=low,
+        ci_high=high,
+        softening=None,
+        uncorrected=None,
+        n_frames=0,
+        n_materials=0,
+        verdict=verdict,
+        reason=None,
+    )
+
+
 class TestVerdicts:
     def test_the_interval_must_lie_on_one_side_of_one_half(self):
         assert verdict(0.51, 0.9, PAIR) == "r2SCAN"
         assert verdict(-3.0, 0.49, PAIR) == "PBE(+U)"
         assert verdict(0.2, 0.9, PAIR) == "undecided"
 
-    def test_quantities_that_contradict_each_other_decide_nothing(self):
-        assert joint({"PBE(+U)", "undecided"}) == "PBE(+U)"
-        assert joint({"r2SCAN"}) == "r2SCAN"
-        assert joint({"PBE(+U)", "r2SCAN", "undecided"}) == "undecided"
-        assert joint({"undecided"}) == "undecided"
+    @pytest.mark.parametrize(
+        ("energy", "forces", "stress", "all_together"),
+        [
+            ("PBE(+U)", "undecided", "undecided", "PBE(+U)"),
+            ("r2SCAN", "r2SCAN", "r2SCAN", "r2SCAN"),
+            ("PBE(+U)", "undecided", "r2SCAN", "undecided"),
+            ("undecided", "undecided", "undecided", "undecided"),
+        ],
+    )
+    def test_quantities_that_contradict_each_other_decide_nothing(self, energy, forces, stress, all_together):
+        found = [entry("energy", energy), entry("forces", forces), entry("stress", stress)]
+        assert joint(found, PAIR) == all_together
+
+    @pytest.mark.parametrize(
+        ("interval", "all_together"), [((0.2, 1.1), "r2SCAN"), ((-0.3, 0.9), "undecided"), ((None, None), "r2SCAN")]
+    )
+    def test_the_stress_alone_decides_nothing_that_the_energy_excludes(self, interval, all_together):
+        """r²SCAN is λ = 1, which an interval that ends at 0.9 does not hold."""
+        assert joint([entry("energy", "undecided", *interval), entry("stress", "r2SCAN")], PAIR) == all_together
+        beside = [entry("energy", "undecided", *interval), entry("stress", "r2SCAN"), entry("forces", "r2SCAN")]
+        assert joint(beside, PAIR) == "r2SCAN"
 
     @pytest.mark.parametrize(("share", "right"), [(0.0, "PBE(+U)"), (1.0, "r2SCAN")])
     def test_intervals_hold_the_truth_and_verdicts_are_hardly_ever_wrong(self, share, right):
@@ -233,6 +266,20 @@ class TestIdentity:
         entries = by_quantity(judge(deformed, 1.0, softening=0.7))
         assert entries["stress"].value == pytest.approx(1.0, abs=0.1)
         assert entries["stress"].softening == pytest.approx(0.7, abs=0.05)
+
+    @pytest.mark.parametrize("pressure", [-3.0, -1.0, 2.5])
+    @pytest.mark.parametrize("share", [0.0, 1.0])
+    def test_a_common_pressure_does_not_move_the_stress_at_all(self, deformed, share, pressure):
+        """In GPa: the fit takes it out exactly."""
+
+        def biased(record):
+            return replace(record, stress=record.stress + stress_from_gpa(pressure) * np.eye(3))
+
+        plain, moved = (by_quantity(judge(deformed, share, change=change)) for change in (lambda item: item, biased))
+        assert moved["stress"].value == pytest.approx(plain["stress"].value)
+        assert moved["stress"].softening == pytest.approx(plain["stress"].softening)
+        assert moved["stress"].ci_high == pytest.approx(plain["stress"].ci_high)
+        assert moved["stress"].verdict == plain["stress"].verdict
 
     def test_declaring_pbe_or_pbe_u_is_declaring_gga(self, deformed):
         assert not judge(deformed, 0.0, declared=Functional("PBE+U")).declared_loses

@@ -7,11 +7,14 @@ M is fitted by least squares, without intercept, to
 
 A universal potential is too soft (s < 1) by more than functionals differ, so s must be fitted as well: the plain projection
 <M - G, D> / <D, D> = s λ + (s - 1) <G, D> / <D, D> is driven far outside 0 … 1 by a softening of some per cent.
+A stress has one more term, a pressure common to all frames: M = s (G + λ D) + p 1. Basis, cutoff and training data of a potential
+shift all of its pressures alike, as functionals do, and that shift is no evidence; p is fitted and forgotten.
 ``docs/identity.md`` derives both, their bias and their power. λ > 1/2 holds exactly if, at the fitted s, R is nearer to M than G.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -58,6 +61,39 @@ def terms(rows: Sample) -> Floats:
     return np.stack([np.einsum("ij,ij->i", *pair) for pair in pairs], axis=-1)
 
 
+def terms_beside_pressure(rows: Sample) -> Floats:
+    """(n_rows, 9) of stresses: ``terms``, then the traces of G, D and M, and 3, the square of the unit matrix.
+
+    Args:
+        rows: As for ``terms``, each row a stress of nine components.
+
+    Raises:
+        ValueError: The sample has no baseline.
+    """
+    plain = terms(rows)
+    sides = (rows.baseline, rows.label, rows.prediction)
+    source, target, model = (np.zeros(0) if side is None else side[:, ::4].sum(axis=1) for side in sides)
+    return np.column_stack([plain, source, target - source, model, np.full(len(plain), 3.0)])
+
+
+def without_pressure(totals: Floats) -> Floats:
+    """(..., 5) the sums of ``terms`` of what a common pressure does not explain: ⟨a, b⟩ - ⟨a, 1⟩⟨b, 1⟩ / ⟨1, 1⟩.
+
+    >>> from xferbench.measure import sample
+    >>> unit, source = np.eye(3).ravel(), np.diag([1.0, 2.0, 4.0]).ravel()
+    >>> target = source + np.diag([0.5, 0.0, 0.0]).ravel()
+    >>> rows = sample([target + 7 * unit], [target], baseline=[source])  # the target's own labels, under another pressure
+    >>> [round(float(number), 9) for number in fit(without_pressure(terms_beside_pressure(rows).sum(axis=0)))[:2]]
+    [1.0, 1.0]
+
+    Args:
+        totals: (..., 9) of ``terms_beside_pressure``.
+    """
+    g, d, m, unit = np.moveaxis(totals[..., 5:], -1, 0)
+    products = np.stack([g * g, g * d, d * d, m * g, m * d], axis=-1)
+    return totals[..., :5] - products / np.where(unit > 0, unit, 1.0)[..., None]
+
+
 def sums(model: Floats, source: Floats, target: Floats) -> Floats:
     """(5,) the sums of ``terms`` over arrays of one shape."""
     m, g, d = (side.ravel() for side in (model, source, target - source))
@@ -101,6 +137,15 @@ IDENTITY = SumMetric(
 )
 """λ, of samples whose baseline is the label of the source."""
 
+STRESS_IDENTITY = replace(
+    IDENTITY,
+    quantity="stress",
+    formula="λ of M = s (G + λ D) + p 1",
+    terms=terms_beside_pressure,
+    combine=lambda totals: fit(without_pressure(totals)).value,
+)
+"""λ of stresses, beside a common pressure."""
+
 SOFTENING = SumMetric(
     name="softening",
     quantity="energy",
@@ -112,3 +157,12 @@ SOFTENING = SumMetric(
     combine=lambda totals: fit(totals).softening,
 )
 """s, of the same samples."""
+
+STRESS_SOFTENING = replace(
+    SOFTENING,
+    quantity="stress",
+    formula="s of M = s (G + λ D) + p 1",
+    terms=terms_beside_pressure,
+    combine=lambda totals: fit(without_pressure(totals)).softening,
+)
+"""s, of stresses."""

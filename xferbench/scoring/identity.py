@@ -12,13 +12,23 @@ import numpy as np
 
 from xferbench.measure import Asked, Refits, Sample, estimates
 from xferbench.measure.estimating import FEW_MATERIALS, NO_FREEDOM
-from xferbench.measure.identity import FLAT, IDENTITY, SOFTENING, fit
+from xferbench.measure.identity import (
+    FLAT,
+    IDENTITY,
+    SOFTENING,
+    STRESS_IDENTITY,
+    STRESS_SOFTENING,
+    fit,
+    without_pressure,
+)
 from xferbench.records import Geometry
 from xferbench.results import UNDECIDED, Identity, IdentityEntry
 from xferbench.scoring.measuring import plan_of
 from xferbench.storage import finite
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from xferbench.functionals import Functional, Pair
@@ -84,16 +94,23 @@ def identify(
     }
     material = energies.calibrated.material
     entries = tuple(_entry(name, triples, material, plan, functionals) for name, triples in found.items())
-    overall = joint({entry.verdict for entry in entries})
+    overall = joint(entries, functionals)
     meant = functionals.side_meant(declared)
     loses = meant is not None and overall not in {functionals.name(meant), UNDECIDED}
     return Identity(verdict=overall, declared_loses=loses, entries=entries)
 
 
-def joint(verdicts: set[str]) -> str:
-    """What the decided quantities agree on."""
-    decided = verdicts - {UNDECIDED}
-    return decided.pop() if len(decided) == 1 else UNDECIDED
+def joint(entries: Sequence[IdentityEntry], functionals: Pair) -> str:
+    """What the decided quantities agree on; nothing if only the stress decides, and the interval of energies excludes its answer."""
+    verdicts = {entry.quantity: entry.verdict for entry in entries if entry.verdict != UNDECIDED}
+    if len(set(verdicts.values())) != 1:
+        return UNDECIDED
+    found = next(iter(verdicts.values()))
+    energy = next((entry for entry in entries if entry.quantity == "energy"), None)
+    if set(verdicts) == {"stress"} and energy is not None and energy.ci_low is not None and energy.ci_high is not None:
+        answer = 1.0 if found == functionals.name("target") else 0.0
+        return found if energy.ci_low <= answer <= energy.ci_high else UNDECIDED
+    return found
 
 
 def _entry(
@@ -113,11 +130,14 @@ def _entry(
             verdict=UNDECIDED,
             reason=NO_TRIPLES,
         )
-    frames = IDENTITY.components(rows)
+    plain = quantity != "stress"
+    identity, softening = (IDENTITY, SOFTENING) if plain else (STRESS_IDENTITY, STRESS_SOFTENING)
+    frames = identity.components(rows)
     informative = frames[:, 2] > NEGLIGIBLE * frames[:, 2].max()
     n_materials = len(np.unique(material[informative]))
-    total = fit(frames.sum(axis=0))
-    asked = [Asked(IDENTITY, rows, triples.refits, triples.no_interval), Asked(SOFTENING, rows)]
+    summed = frames.sum(axis=0)
+    total = fit(summed if plain else without_pressure(summed))
+    asked = [Asked(identity, rows, triples.refits, triples.no_interval), Asked(softening, rows)]
     bootstrap = plan_of(plan, int(material.max()) + 1)
     value, slope = estimates(asked, material, bootstrap, n_materials=n_materials)
     reason = _reason(value, slope, float(total.softening))
@@ -128,7 +148,7 @@ def _entry(
         ci_low=value.low if reason is None else None,
         ci_high=value.high if reason is None else None,
         softening=finite(float(total.softening)),
-        uncorrected=finite(float(total.uncorrected)),
+        uncorrected=finite(float(fit(summed[:5]).uncorrected)),
         n_frames=int(informative.sum()),
         n_materials=n_materials,
         verdict=UNDECIDED if reason is not None else verdict(value.low, value.high, functionals),
