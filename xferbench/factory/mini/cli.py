@@ -75,6 +75,15 @@ def mini_build(out: Path, *, card: Path | None) -> None:
     click.echo(edition.build([collect.RECORDS], collect.SCANS, out, card))
 
 
+@mini.command("publish")
+@click.argument("root", type=DIRECTORY, default=".")
+def mini_publish(root: Path) -> None:
+    """Put the second edition in the place of the first in the checkout ROOT: table, card, version, pins of the tasks."""
+    from xferbench.factory.mini import collect, publishing
+
+    click.echo(publishing.publish(root, [collect.RECORDS], collect.SCANS))
+
+
 @mini.command("verify")
 @click.argument("records", nargs=-1)
 @click.option("--file", "path", type=FILE, help="Record file; default: the committed one.")
