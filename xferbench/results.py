@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -524,5 +525,8 @@ def _not_finite(value: object, at: str) -> Iterator[str]:
         for key, item in value.items():
             yield from _not_finite(item, f"{at}.{key}".lstrip("."))
     elif isinstance(value, list):
+        with suppress(TypeError):  # some are no numbers
+            if all(map(math.isfinite, value)):
+                return
         for i, item in enumerate(value):
             yield from _not_finite(item, f"{at}[{i}]")

@@ -14,7 +14,7 @@ import functools
 import tomllib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union
 
 from xferbench.errors import FormatError, UnknownNameError
@@ -81,8 +81,13 @@ _hints = functools.cache(typing.get_type_hints)
 """Types of a schema's fields; a board parses the same few thousands of times."""
 
 
+@functools.cache
+def _parts(kind: Any) -> tuple[Any, tuple[Any, ...]]:  # noqa: ANN401 - see _value
+    return typing.get_origin(kind), typing.get_args(kind)
+
+
 def _value(kind: Any, value: Any, at: str, problems: list[str]) -> Any:  # noqa: ANN401 - a schema walks over any type
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    origin, arguments = _parts(kind)
     if kind is Any:
         return value
     if origin in (Union, types.UnionType):
@@ -91,7 +96,7 @@ def _value(kind: Any, value: Any, at: str, problems: list[str]) -> Any:  # noqa:
     if dataclasses.is_dataclass(kind):
         return _dataclass(typing.cast("type", kind), value, f"{at}.", problems)
     if origin is tuple and isinstance(value, list | tuple):
-        return tuple(_value(arguments[0], item, f"{at}[{i}]", problems) for i, item in enumerate(value))
+        return _items(arguments[0], value, at, problems)
     if origin is Mapping and isinstance(value, Mapping):
         return {
             _scalar(arguments[0], key, f"a key of {at}", problems): _value(arguments[1], item, f"{at}.{key}", problems)
@@ -100,9 +105,16 @@ def _value(kind: Any, value: Any, at: str, problems: list[str]) -> Any:  # noqa:
     return _scalar(kind, value, at, problems)
 
 
+def _items(kind: Any, value: Sequence[Any], at: str, problems: list[str]) -> tuple[Any, ...]:  # noqa: ANN401 - see _value
+    if kind is float and {*map(type, value)} <= {float}:  # results hold thousands of points
+        return tuple(value)
+    return tuple(_value(kind, item, f"{at}[{i}]", problems) for i, item in enumerate(value))
+
+
 def _scalar(kind: Any, value: Any, at: str, problems: list[str]) -> Any:  # noqa: ANN401 - see _value
-    if typing.get_origin(kind) is Literal:
-        allowed = list(typing.get_args(kind))
+    origin, arguments = _parts(kind)
+    if origin is Literal:
+        allowed = list(arguments)
         if value in allowed:
             return value
         problems.append(f"{at} must be one of {', '.join(map(str, allowed))}, not {value!r}")

@@ -228,7 +228,7 @@ async function comparing() {
         const row = body.insertRow();
         const heading = node("th", metric.label, { scope: "row" });
         heading.append(node("small", metric.note));
-        const better = x[2] === null || y[2] === null ? "" : x[2] === y[2] ? "equal" : names[x[2] < y[2] ? 0 : 1];
+        const better = !metric.main || !test ? "not tested" : test[2] ? names[x[2] < y[2] ? 0 : 1] : "not told apart";
         row.append(heading, ...[x, y].map((side) => {
           const cell = node("td", side[0]);
           if (side[1]) cell.append(node("small", side[1]));
@@ -248,7 +248,7 @@ async function comparing() {
     const list = node("dl", null, { class: "facts long" });
     names.forEach((name, place) => {
       const item = node("div", null);
-      item.append(node("dt", `${name} is better on`), node("dd", sides[place].join(" ") || "no element"));
+      item.append(node("dt", `${name} has the lower error on (not tested)`), node("dd", sides[place].join(" ") || "no element"));
       list.append(item);
     });
     return list;

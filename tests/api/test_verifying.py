@@ -72,6 +72,17 @@ def test_a_board_alone_can_be_checked(tree):
     assert verify(tree / "leaderboard").problems == []
 
 
+def test_one_model_can_be_checked_alone(tree):
+    lines = verify(tree, model="lennard-jones").lines
+    assert len(lines) == 2
+    assert all("lennard-jones" in line for line in lines)
+    with pytest.raises(StorageError, match="neither a card nor a result of nobody"):
+        verify(tree, model="nobody")
+    path = tree / "leaderboard/results" / TASK.key / "lennard-jones.json"
+    path.write_text(path.read_text().replace('"n_frames": 3', '"n_frames": 4', 1))
+    assert len(verify(tree, model="lennard-jones").problems) == 1
+
+
 def test_a_changed_number_is_found(tree):
     path = tree / "leaderboard/results" / TASK.key / "lennard-jones.json"
     result = json.loads(path.read_text())

@@ -231,6 +231,9 @@ def test_two_models_are_compared_with_their_test(site, open_page):
     page.get_by_text("they differ").wait_for()
     text = page.locator("main").inner_text()
     assert "Energy MAE: 100 [50, 150] meV/atom; they differ, p 0.01, adjusted 0.02 (3 pairs, Holm)." in text
+    better = page.eval_on_selector_all("main table tbody tr", "rows => rows.map(row => row.lastChild.textContent)")
+    assert len(better) > 2
+    assert [text for text in better if text != "not tested"] == ["Alpha r²SCAN"]
     page.locator("select[name=b]").select_option("delta")
     page.get_by_text("Not tested here: xferbench compare gamma delta -t springs").wait_for()
     assert page.url.endswith("#a=gamma&b=delta")
@@ -276,6 +279,12 @@ def test_without_a_script_the_page_is_whole(site, browser):
     assert page.locator("#board tbody tr").count() == 5
     assert page.locator("form").is_hidden()
     context.close()
+
+
+def test_a_short_heading_does_not_wrap_word_by_word(site, open_page):
+    page = open_page(site / "tasks" / "springs.html")
+    rank = page.locator("#ranking thead th", has_text="Rank").locator("small").bounding_box()
+    assert rank["height"] < 40  # two lines
 
 
 def test_the_data_of_the_compare_page_is_json_in_one_call(site):

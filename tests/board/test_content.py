@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 
 from xferbench.board import Board, Section, read_board, site, terminal_table
-from xferbench.board.content import index
+from xferbench.board.content import index, model_page
 from xferbench.board.ranking import Entry, rank
 from xferbench.board.words import answer
 from xferbench.report.html import page
 from xferbench.report.terminal import WIDTH
 from xferbench.results import from_json
+from xferbench.scoring import Worst
 
 HOSTILE = "</script><img src=x onerror=alert(1)>'\"`|*_[x](javascript:alert(1))"
 
@@ -266,3 +267,31 @@ def test_the_first_page_of_a_large_board_is_small(make_result, make_tests):
     text = page(index(Board(sections=sections)), site="")
     assert text.count("<tr") == 201
     assert len(text.encode()) < 300_000
+
+
+def test_a_model_page_names_its_worst_structures_and_the_command_that_checks_it(make_result, make_tests):
+    results = [make_result(name, error) for name, error in (("alpha", 0.1), ("beta", 0.2))]
+    section = Section(
+        key="springs@2",
+        task_id="springs",
+        version=2,
+        task=None,
+        current=True,
+        ranking=rank(Entry(result=item) for item in results),
+    )
+    tests = make_tests([("alpha", 1, 1, "a"), ("beta", 2, 2, "b")])
+    frame = Worst(frame_id="frame-7", material_id="NaCl", prediction=-3.0, label=-3.25)
+    tests = replace(tests, standings=(replace(tests.standings[0], frames=(frame,)), tests.standings[1]))
+    board = Board(sections=(section.tested(tests),))
+    text = page(model_page(board, "alpha"))
+    assert "xferbench verify leaderboard --model alpha" in text
+    assert "Worst structures" in text
+    assert text.index("frame-7") < text.index("NaCl") < text.index(">250<")
+    assert "Worst structures" not in page(model_page(board, "beta"))
+
+
+def test_the_markdown_says_what_models_were_trained_on(make_result, lay_out, make_card, task_files):
+    directory = lay_out([make_result("alpha", 0.1)], {"alpha": make_card("alpha", "Alpha", "r2SCAN", "")})
+    text = site(read_board(directory, tasks=task_files))["README.md"].decode()
+    assert "Trained on" in text
+    assert "| Set |" in text

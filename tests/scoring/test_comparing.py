@@ -10,7 +10,7 @@ import pytest
 from xferbench.errors import DataError, PredictionsError, UnknownNameError
 from xferbench.measure import METRICS
 from xferbench.records import Prediction, Predictions
-from xferbench.scoring import Entrant, compare, expected_frames, metric_of
+from xferbench.scoring import Entrant, compare, expected_frames, metric_of, worst
 from xferbench.tasks import TaskMetric
 
 KEY = "energy_mae/aligned"
@@ -145,3 +145,23 @@ def test_wrong_predictions_are_refused_with_their_file(entrant, synthetic_datase
     bad = replace(bad, predictions=Predictions(records=records, settings={}))
     with pytest.raises(PredictionsError, match=r"b\.parquet"):
         compare(synthetic_task, expected_frames(synthetic_task, synthetic_dataset), [entrant("a", 0.1), bad], KEY)
+
+
+def test_the_worst_frames_are_those_with_the_largest_errors(entrant, synthetic_dataset, synthetic_task):
+    expected = expected_frames(synthetic_task, synthetic_dataset)
+    made = entrant("a", 0.1)
+    found = worst(synthetic_task, expected, made, "energy_mae/raw", 3)
+    labels = {frame.frame_id: frame.energy / frame.n_atoms for frame in expected.frames}
+    told = {item.frame_id: item.energy for item in made.predictions.records}
+    n_atoms = {frame.frame_id: frame.n_atoms for frame in expected.frames}
+    test = [str(name) for name in expected.test.of(expected.side).frame_id]
+    by_hand = sorted(test, key=lambda name: -abs(told[name] / n_atoms[name] - labels[name]))[:3]
+    assert [item.frame_id for item in found] == by_hand
+    for item in found:
+        assert item.label == pytest.approx(labels[item.frame_id])
+        assert item.prediction == pytest.approx(told[item.frame_id] / n_atoms[item.frame_id])
+
+
+def test_rows_of_atoms_name_no_frames(entrant, synthetic_dataset, synthetic_task):
+    expected = expected_frames(synthetic_task, synthetic_dataset)
+    assert worst(synthetic_task, expected, entrant("a", 0.1), "force_mae", 3) == ()

@@ -71,17 +71,20 @@ class VerifyReport:
         return "\n".join([*self.lines, *self.problems])
 
 
-def verify(root: str | os.PathLike[str] = ".", *, say: Callable[[str], None] = silent) -> VerifyReport:
+def verify(
+    root: str | os.PathLike[str] = ".", *, model: str | None = None, say: Callable[[str], None] = silent
+) -> VerifyReport:
     """Check ``tasks/*.toml`` and every leaderboard directory (one with ``models/`` or ``results/``) at or below ``root``.
 
     Every stored result is scored again from its predictions, and every number must come out the same.
 
     Args:
         root: Of a checkout, or a leaderboard directory.
+        model: Only the card and the results of this model id; neither tasks nor pages.
         say: Where notes go.
 
     Raises:
-        StorageError: ``root`` holds nothing to check.
+        StorageError: ``root`` holds nothing to check, or nothing of this model.
     """
     root, found = Path(root), VerifyReport()
     boards = [
@@ -93,11 +96,13 @@ def verify(root: str | os.PathLike[str] = ".", *, say: Callable[[str], None] = s
             f"{root} has no tasks/, models/ or results/ to check; give the root of a checkout or a leaderboard"
         )
     data: dict[str, Dataset] = {}
-    for path in files.values():
+    for path in files.values() if model is None else ():
         found.check(path, partial(_task, path, data, say))
     tasks = {task.key: task for path in (files or list_tasks()).values() if (task := _readable(path))}
     for board in boards:
-        _board(board, tasks, data, found)
+        _board(board, tasks, data, found, model)
+    if model is not None and not (found.lines or found.problems):
+        raise StorageError(f"{root} has neither a card nor a result of {model}; give the id that its page shows")
     return found
 
 
@@ -250,12 +255,16 @@ def _data(task: Task, data: dict[str, Dataset], say: Callable[[str], None]) -> D
     return data[task.dataset]
 
 
-def _board(board: Path, tasks: dict[str, Task], data: dict[str, Dataset], found: VerifyReport) -> None:
+def _board(
+    board: Path, tasks: dict[str, Task], data: dict[str, Dataset], found: VerifyReport, model: str | None
+) -> None:
     for path in sorted(board.glob("models/*.toml")):
-        found.check(path, partial(_card, path))
+        if model in {None, path.stem}:
+            found.check(path, partial(_card, path))
     for path in sorted(board.glob("results/*/*.json")):
-        found.check(path, partial(check_result, path, board, tasks, data))
-    if any(board.glob("results/*/*.json")):
+        if model in {None, path.stem}:
+            found.check(path, partial(check_result, path, board, tasks, data))
+    if model is None and any(board.glob("results/*/*.json")):
         found.check(board, partial(_rendered, board))
 
 

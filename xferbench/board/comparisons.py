@@ -15,7 +15,7 @@ from xferbench import dataset as datasets
 from xferbench import scoring
 from xferbench.errors import DataError
 from xferbench.schema import parse
-from xferbench.scoring import Entrant
+from xferbench.scoring import Entrant, Worst
 from xferbench.storage import read_json, write_json
 
 if TYPE_CHECKING:
@@ -25,8 +25,11 @@ if TYPE_CHECKING:
     from xferbench.dataset import Dataset
     from xferbench.tasks import Task
 
-SCHEMA = 3
+SCHEMA = 4
 """Of the file and of how the tests are made: tests of an earlier one are made again."""
+
+WORST = 5
+"""As many frames are named on a model's page."""
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 TOLERANCE = 1e-9
@@ -39,6 +42,7 @@ class Standing:
 
     Attributes:
         rescored: Whether the stored predictions gave the main value of the result file again.
+        frames: Those on which it errs most in the main metric, in its stored unit; none if it is not of single frames.
     """
 
     model: str
@@ -47,6 +51,7 @@ class Standing:
     best: int
     worst: int
     ties: str
+    frames: tuple[Worst, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +149,9 @@ def make_tests(directory: Path, task: Task, ranking: Ranking, cache_dir: Path | 
         raise DataError("one model alone: nothing to compare")
     entrants = [_entrant(directory, task, entry) for entry in entries]
     data = _prepared(task, cache_dir)
-    found = scoring.compare(task, scoring.expected_frames(task, data, structures=False), entrants, task.main)
+    expected = scoring.expected_frames(task, data, structures=False)
+    found = scoring.compare(task, expected, entrants, task.main)
+    by_name = {entrant.name: entrant for entrant in entrants}
     compared = found.comparison
     by_id = {entry.model_id: entry for entry in entries}
     return Tests(
@@ -164,6 +171,7 @@ def make_tests(directory: Path, task: Task, ranking: Ranking, cache_dir: Path | 
                 best=item.best,
                 worst=item.worst,
                 ties="".join(map(_letter, item.groups)),
+                frames=scoring.worst(task, expected, by_name[item.name], task.main, WORST),
             )
             for item in compared.standings
         ),

@@ -162,6 +162,12 @@ def model_page(board: Board, model_id: str) -> Report:
     if entry.card is not None:
         blocks += [Heading(text="The model", id="card"), Facts(items=tuple(_card_facts(board, entry.card)))]
         blocks.append(Text(kind="code", items=tuple(entry.card.citation.strip().split("\n"))))
+    if not entry.is_floor:
+        blocks += [
+            Heading(text="Check it yourself", id="verify"),
+            Text(items=("In a checkout that holds the board; every number is computed again from the predictions.",)),
+            Text(kind="code", items=(f"xferbench verify leaderboard --model {model_id}",)),
+        ]
     for section in sections:
         blocks += [
             Heading(text=prose(subject(section)), id=section.slug),
@@ -268,7 +274,7 @@ def _readme_section(section: Section) -> Iterable[Block]:
     if section.task is not None:
         yield Text(items=(prose(section.task.description),))
     yield Facts(items=tuple(facts(section)), kind="short")
-    yield ranking_table(section)
+    yield tables.with_column(ranking_table(section), "Trained on")
     yield Text(items=tuple(_notes(section)))
 
 
@@ -425,6 +431,7 @@ def _card_facts(board: Board, card: ModelCard) -> Iterator[tuple[str, Line]]:
 def _evidence(section: Section, entry: Entry) -> Iterator[Block]:
     """What stands behind a row."""
     yield from tables.parity_figures(section, entry)
+    yield from tables.worst_frames(section, entry)
     yield from tables.element_figures(section, entry)
     yield from tables.identity(entry.result)
     yield from tables.slices(entry.result)

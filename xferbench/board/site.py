@@ -216,10 +216,10 @@ def _scripts(board: Board) -> dict[str, str]:
     return files
 
 
-def _tests(section: Section, model: str) -> dict[str, list[str]]:
-    """Other model -> difference seen from this one, and what the test says, for the pairs that were tested."""
+def _tests(section: Section, model: str) -> dict[str, list[str | bool]]:
+    """Other model -> difference seen from this one, what the test says, and whether it is significant, for tested pairs."""
     tests = section.tests
-    found: dict[str, list[str]] = {}
+    found: dict[str, list[str | bool]] = {}
     for pair in () if tests is None else tests.pairs:
         if tests is None or model not in {pair.first, pair.second}:
             continue
@@ -230,6 +230,7 @@ def _tests(section: Section, model: str) -> dict[str, list[str]]:
             f"{label(section.main)}: {show(sign * pair.value, low, high, section.main.unit)} "
             f"{shown_unit(section.main.unit)}".rstrip(),
             f"{verdict}, p {pair.p_value:.2g}, adjusted {pair.p_adjusted:.2g} ({tests.family})",
+            tests.significant(pair),
         ]
     return found
 

@@ -181,6 +181,14 @@ def ranking_table(section: Section) -> Table:
     )
 
 
+def with_column(table: Table, title: str) -> Table:
+    """The table with one more of its columns shown, for readers who cannot choose."""
+    return replace(
+        table,
+        columns=tuple(replace(column, shown=column.shown or column.title == title) for column in table.columns),
+    )
+
+
 def compact(section: Section) -> Table:
     """The same for a terminal: what a model declares, then metrics as far as they fit; their common reference is said elsewhere."""
     table = ranking_table(section)
@@ -424,6 +432,37 @@ def parity_figures(section: Section, entry: Entry) -> Iterator[Block]:
         yield Heading(text="Parity", level=3)
         yield Text(kind="note", items=(PARITY,))
         yield Figures(items=tuple(drawn))
+
+
+def worst_frames(section: Section, entry: Entry) -> Iterator[Block]:
+    """The frames on which a model errs most in the main metric; nothing where they are not known."""
+    standings = () if section.tests is None else section.tests.standings
+    frames = next((item.frames for item in standings if item.model == entry.model_id), ())
+    if not frames:
+        return
+    unit = section.main.unit
+    yield Heading(text="Worst structures", level=3)
+    yield _plain(
+        f"Largest errors of {full_label(section.main)}",
+        [
+            "Frame",
+            "Material",
+            f"Error, {shown_unit(unit)}",
+            f"Predicted, {shown_unit(unit)}",
+            f"Label, {shown_unit(unit)}",
+        ],
+        [
+            [
+                Span(text=frame.frame_id, kind="code"),
+                frame.material_id,
+                *(
+                    show(number, None, None, unit).value
+                    for number in (frame.prediction - frame.label, frame.prediction, frame.label)
+                ),
+            ]
+            for frame in frames
+        ],
+    )
 
 
 def element_figures(section: Section, entry: Entry) -> Iterator[Block]:

@@ -62,9 +62,10 @@ def submit(model: str, *, out: Path, board: Path, replace: bool, dry_run: bool, 
 
 @click.command()
 @click.argument("root", type=DIRECTORY, default=Path())
-def verify(root: Path) -> None:
+@click.option("--model", metavar="ID", help="Only the card and the results of this model.")
+def verify(root: Path, model: str | None) -> None:
     """Check every task, card and result below ROOT, and score stored predictions again."""
-    report = xb.verify(root, say=note)
+    report = xb.verify(root, model=model, say=note)
     click.echo(str(report))
     if report.problems:
         raise CheckFailedError(f"{len(report.problems)} problem(s) below {root}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from xferbench.report.markup import Markup, element, join
@@ -265,19 +266,26 @@ def rows_shown(cells: Iterable[str]) -> dict[int, float]:
     return {row: float(row) for row in main} | {row: len(main) + 0.4 + k for k, row in enumerate(f_block)}
 
 
+@cache
+def _empty(symbol: str, x: float, y: float) -> Markup:
+    """The cell of an element without data: the same in every figure."""
+    return element("g", _BOX, element("text", symbol, x=7, y=17), class_="none", transform=f"translate({x:g} {y:g})")
+
+
+_BOX = element("rect", x=1, y=1, width=42, height=48, rx=3)
+
+
 def _cell(symbol: str, known: ElementError | None, scale: Scale, *, unit: str, x: float, y: float) -> Markup:
-    box = element("rect", x=1, y=1, width=42, height=48, rx=3)
-    where = f"translate({x:g} {y:g})"
     if known is None:
-        return element("g", box, element("text", symbol, x=7, y=17), class_="none", transform=where)
+        return _empty(symbol, x, y)
     return element(
         "g",
-        box,
+        _BOX,
         element("text", symbol, class_="sym", x=6, y=17),
         element("text", compact(known.value, unit), class_="val", x=22, y=32, text_anchor="middle"),
         element("text", f"n {known.n_frames}", class_="n", x=22, y=44, text_anchor="middle"),
         class_=f"q{shade(known.value, scale)}",
-        transform=where,
+        transform=f"translate({x:g} {y:g})",
     )
 
 

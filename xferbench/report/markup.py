@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from urllib.parse import quote, urlsplit
 
 from markupsafe import Markup, escape
@@ -73,5 +74,12 @@ def address(href: str | None, root: str = "") -> str | None:
 def _attribute(name: str, value: str | float | bool | None) -> str:
     if value is None or value is False:
         return ""
-    written = name.rstrip("_").replace("_", "-")
-    return f" {written}" if value is True else f' {written}="{escape(str(value))}"'
+    written = _written(name)
+    if value is True:
+        return f" {written}"
+    return f' {written}="{value if isinstance(value, int | float) else escape(value)}"'
+
+
+@cache
+def _written(name: str) -> str:
+    return name.rstrip("_").replace("_", "-")

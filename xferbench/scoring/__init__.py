@@ -23,7 +23,7 @@ from xferbench.results import (
     TaskEntry,
 )
 from xferbench.scoring.checking import Checked, Expected, check, expected_frames
-from xferbench.scoring.comparing import Compared, Entrant, compare, metric_of
+from xferbench.scoring.comparing import Compared, Entrant, Worst, compare, metric_of, worst
 from xferbench.scoring.corrections import detect
 from xferbench.scoring.identity import identify
 from xferbench.scoring.measuring import measure, parity, per_element, signals
@@ -47,6 +47,7 @@ __all__ = [
     "Compared",
     "Entrant",
     "Expected",
+    "Worst",
     "add_gap",
     "check",
     "check_audit",
@@ -56,6 +57,7 @@ __all__ = [
     "metric_of",
     "read_predictions",
     "score",
+    "worst",
 ]
 
 

@@ -123,6 +123,52 @@ def compare(task: Task, expected: Expected, entrants: Sequence[Entrant], key: st
     return Compared(metric=wanted, comparison=comparison, n_frames=int(common.sum()), n_left_out=left_out)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worst:
+    """A frame on which a model errs most.
+
+    Attributes:
+        prediction: In the unit of the metric, aligned or not as the metric is.
+        label: The same of the label.
+    """
+
+    frame_id: str
+    material_id: str
+    prediction: float
+    label: float
+
+
+def worst(task: Task, expected: Expected, entrant: Entrant, key: str, count: int) -> tuple[Worst, ...]:
+    """The frames with the largest errors of a model, worst first; none for a metric whose rows are not one number a frame.
+
+    Args:
+        task: Names the metric.
+        expected: The frames the task wants.
+        entrant: The model.
+        key: Of one of the task's metrics, such as ``energy_mae/aligned``.
+        count: As many, if there are so many.
+    """
+    wanted = metric_of(task, key)
+    checked = check(entrant.predictions, expected, allow_missing=True, where=entrant.where)
+    everything = np.ones(len(expected.test), dtype=bool)
+    rows = _rows(task, expected, entrant, checked, everything)[METRICS[wanted.name].quantity, wanted.reference]
+    sample = rows.sample
+    if sample is None or sample.prediction.shape[1] != 1 or len(set(sample.frame.tolist())) != len(sample.frame):
+        return ()
+    errors = np.abs(sample.prediction - sample.label)[:, 0]
+    order = np.argsort(-errors, kind="stable")[:count]
+    frame_id = expected.test.of(expected.side).frame_id
+    return tuple(
+        Worst(
+            frame_id=str(frame_id[sample.frame[k]]),
+            material_id=str(expected.test.material_id[sample.frame[k]]),
+            prediction=float(sample.prediction[k, 0]),
+            label=float(sample.label[k, 0]),
+        )
+        for k in order.tolist()
+    )
+
+
 def _rows(
     task: Task, expected: Expected, entrant: Entrant, checked: Checked, predicted: Mask
 ) -> dict[tuple[str, str], Rows]:
