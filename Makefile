@@ -5,13 +5,14 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help quickstart test browser check format lint types wheel site clean
+.PHONY: help quickstart test browser docs check format lint types wheel site clean
 
 help:
 	@echo 'make quickstart   install into $(VENV), then score CHGNet on the embedded DFT pairs and write a report'
 	@echo 'make test         install with the development tools and run the tests'
 	@echo 'make check        what CI runs: format, lint, types, tests, wheel'
 	@echo 'make browser      get Chromium and axe-core for the browser tests, where apt and npm are there'
+	@echo 'make docs         build the documentation in site/ and check its links'
 	@echo 'make site         rebuild leaderboard/README.md and the site in leaderboard/'
 
 quickstart: $(VENV)/.user
@@ -39,6 +40,10 @@ types: $(VENV)/.dev
 
 wheel: $(VENV)/.dev
 	$(BIN)/python tests/smoke_wheel.py
+
+docs: $(VENV)/.user
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/mkdocs build
 
 site: $(VENV)/.user
 	$(BIN)/xferbench leaderboard build leaderboard

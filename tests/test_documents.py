@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import runpy
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -44,7 +46,7 @@ def test_every_command_shown_exists_with_its_options(path):
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(path):
     text = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
-    for target in re.findall(r"\]\(([^)#\s]+)", text):
+    for target in re.findall(r"(?:\]\(|<img src=\")([^)#\s\"]+)", text):
         if not target.startswith(("http://", "https://")):
             assert (path.parent / target).exists(), target
     for target in re.findall(
@@ -98,3 +100,21 @@ def test_the_address_of_the_repository_is_one():
     assert f'repository-code: "{urls["Repository"]}"' in (ROOT / "CITATION.cff").read_text()
     owner = urls["Repository"].split("/")[-2]
     assert all(owner in url for url in urls.values())
+
+
+def test_no_link_of_the_documentation_leaves_it():
+    """The site holds ``docs/`` alone; what is elsewhere is named as code."""
+    for path in (ROOT / "docs").rglob("*.md"):
+        text = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
+        for target in re.findall(r"\]\(([^)#\s]+)", text):
+            if not target.startswith(("http://", "https://")):
+                assert (path.parent / target).resolve().is_relative_to(ROOT / "docs"), f"{path}: {target}"
+
+
+def test_the_documentation_builds_without_a_broken_link(tmp_path):
+    pytest.importorskip("mkdocs", reason='pip install ".[docs]" has MkDocs')
+    pytest.importorskip("material", reason='pip install ".[docs]" has the theme')
+    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(tmp_path / "site")]
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "site" / "index.html").exists()
