@@ -77,7 +77,8 @@ def test_a_good_submission_becomes_a_row_of_the_board(out, board):
     found = xb.submit("springs", out=out, board=board)
     assert files(board) == sorted(found.files)
     assert {name.split("/")[0] for name in found.files} == {"models", "results", "predictions"}
-    assert "git push" in str(found)
+    assert f"git -C {board} push -u origin add-springs" in str(found)
+    assert "Checked by `xferbench submit`" in found.text
     assert found.text == found.text_path.read_text()
     assert "not audited" in found.text
     assert xb.build_leaderboard(board).models == ("springs",)

@@ -19,7 +19,7 @@ from xferbench.board.words import full_label, not_audited, prose, value_words
 from xferbench.errors import CheckFailedError, StorageError, UsageError, XferbenchError
 from xferbench.models.spec import MODEL_ID, parse_spec
 from xferbench.progress import silent
-from xferbench.report.blocks import Cell, Column, Report, Row, Table, Text
+from xferbench.report.blocks import Cell, Column, Report, Row, Table, Text, marked
 from xferbench.report.markdown import markdown
 from xferbench.storage import read_bytes, write_bytes, write_text
 from xferbench.tasks import list_tasks, read_task
@@ -93,7 +93,7 @@ class Submission:
         lines += [f"note   {remark}" for remark in self.remarks]
         if self.text_path is None:
             return "\n".join([*lines, *(f"would copy {name}" for name in self.files)])
-        paths = " ".join(str(self.board / name) for name in self.files)
+        there = f"git -C {self.board}"
         return "\n".join(
             [
                 *lines,
@@ -101,11 +101,12 @@ class Submission:
                 "",
                 "Look at your row, then hand it over:",
                 f"    xferbench leaderboard build {self.board}      # then open {self.board / 'index.html'}",
-                f"    git switch -c add-{self.model_id}",
-                f"    git add {paths}",
-                f"    git commit -m 'Add {self.model_id} to the board' && git push -u origin add-{self.model_id}",
-                f"    gh pr create --title 'Add {self.model_id}' --body-file {self.text_path}",
-                "or open the pull request in the browser, with the text of that file.",
+                f"    {there} switch -c add-{self.model_id}",
+                f"    {there} add {' '.join(self.files)}",
+                f"    {there} commit -m 'Add {self.model_id} to the board'",
+                f"    {there} push -u origin add-{self.model_id}",
+                f"Open the pull request with the text of {self.text_path}; with GitHub's command line:",
+                f"    cd {self.board} && gh pr create --title 'Add {self.model_id}' --body-file {self.text_path.resolve()}",
             ]
         )
 
@@ -163,7 +164,11 @@ def submit(
     paths = _results(out, model_id)
     problems: list[str] = []
     card = _checked_card(out / "models" / f"{model_id}.toml", problems)
-    known = [result for path in paths if (result := _checked_result(path, out, problems, say)) is not None]
+    known = [
+        result
+        for path in (paths if card is not None else ())  # a name and a functional are the card's
+        if (result := _checked_result(path, out, problems, say)) is not None
+    ]
     for result in known:
         problems += _problems(result, card, board, replace=replace)
     if problems or card is None:
@@ -266,7 +271,7 @@ def _remarks(result: Result, card: ModelCard, board: Path) -> Iterator[str]:
     if best is not None and main.value is not None and main.better == "lower" and main.value < TOO_GOOD * best:
         yield f"{key}: {full_label(main)} is less than a third of the best on the board; say how, it looks too good"
     if result.overlap is None:
-        yield f"{key}: training set {not_audited(result, card)}; `xferbench audit` does it on your machine"
+        yield f"{key}: training set {not_audited(result, card)}; xferbench audit does it on your machine"
 
 
 def _on_board(board: Path, key: str) -> list[Result]:
@@ -305,7 +310,11 @@ def _pull_request(card: ModelCard, known: list[Result], remarks: tuple[str, ...]
             title=f"Add {prose(card.model_name)} to the board",
             blocks=(
                 Table(title="Main metrics", columns=tuple(Column(title=head) for head in heads), rows=rows),
-                Text(items=("Checked by `xferbench submit`: schema, names, hashes, coverage, every number again.",)),
+                Text(
+                    items=(
+                        marked("Checked by `xferbench submit`: schema, names, hashes, coverage, every number again."),
+                    )
+                ),
                 Text(items=("What reviewers will ask:",)),
                 Text(kind="list", items=told),
             ),
