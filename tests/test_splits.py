@@ -179,3 +179,21 @@ class TestFilled:
     def test_too_few_or_too_many_materials_are_left_as_they_are(self):
         assert filled(["a", "b"], self.RULE) is None
         assert filled([f"m{i}" for i in range(1000)], self.RULE) is None
+
+
+class TestOtherFractions:
+    def test_they_and_the_salt_are_another_version(self):
+        changed, mark = regroup(RULE, "material", [], (0.5, 0.25, 0.25), "b")
+        assert (changed.fractions, changed.salt) == ((0.5, 0.25, 0.25), "b")
+        assert mark == "+split-0.5-0.25-0.25+salt-b"
+        assert regroup(RULE, "material", [])[0] == RULE
+
+    def test_what_is_no_fraction_is_refused(self):
+        with pytest.raises(DataError, match="sum to 1"):
+            regroup(RULE, "material", [], (0.5, 0.5, 0.5))
+
+    def test_materials_are_dealt_as_asked(self):
+        changed, _ = regroup(RULE, "material", [], (0.2, 0.0, 0.8), "b")
+        found = list(assign(MANY, changed).values())
+        assert found.count("train") / len(found) == pytest.approx(0.2, abs=0.03)
+        assert found.count("val") == 0

@@ -13,13 +13,13 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from xferbench.errors import DataError
 from xferbench.records import SPLITS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from xferbench.grouping import Groups
@@ -81,15 +81,33 @@ def filled(material_ids: Iterable[str], rule: SplitRule) -> SplitRule | None:
     return next((other for other in tried if set(assign(materials, other).values()) == set(SPLITS)), None)
 
 
-def regroup(rule: SplitRule, by: Grouping, held_out: Iterable[str]) -> tuple[SplitRule, str]:
-    """A rule that deals other groups, and the mark it leaves on the version of a data set.
+def regroup(
+    rule: SplitRule, by: Grouping, held_out: Iterable[str], fractions: Sequence[float] = (), salt: str = ""
+) -> tuple[SplitRule, str]:
+    """A rule that deals otherwise, and the mark it leaves on the version of a data set.
+
+    Args:
+        rule: The usual one.
+        by: What goes into one split together.
+        held_out: Elements that only test may contain.
+        fractions: Of train, val and test; the rule's own if not given.
+        salt: Of the hash; the rule's own if not given.
 
     Returns:
-        The rule, and ``""``, ``+by-chemsys`` or ``+without-Lu-Yb``, or both: what tells the data set from the usual one.
+        The rule, and what tells the data set from the usual one, such as ``+by-chemsys+without-Lu-Yb+split-0.6-0.2-0.2+salt-b``.
+
+    Raises:
+        DataError: The fractions are no fractions.
     """
     elements = tuple(sorted(set(held_out)))
     mark = (f"+by-{by}" if by != "material" else "") + (f"+without-{'-'.join(elements)}" if elements else "")
-    return replace(rule, by=by, held_out=elements), mark
+    mark += (f"+split-{'-'.join(f'{part:g}' for part in fractions)}" if fractions else "") + (
+        f"+salt-{salt}" if salt else ""
+    )
+    parts = cast("tuple[float, float, float]", tuple(fractions) or rule.fractions)
+    changed = replace(rule, by=by, held_out=elements, fractions=parts, salt=salt or rule.salt)
+    _cuts(changed)
+    return changed, mark
 
 
 def rule_facts(rule: SplitRule) -> dict[str, Any]:

@@ -220,3 +220,28 @@ def test_runs_that_end_together_are_all_noted(tmp_path):
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda entry: names._note_again(entry, tmp_path), entries))
     assert sorted(prepared(tmp_path), key=entries.index) == entries
+
+
+class TestOtherSplits:
+    """Fractions and a salt of one's own are another version, with a name of its own, that says how to make it again."""
+
+    def test_mini_with_halves(self, tmp_path):
+        made = prepare("mini", fractions=(0.5, 0.0, 0.5), salt="b", cache_dir=tmp_path, offline=True)
+        assert made.manifest["version"] == "1+split-0.5-0-0.5+salt-b"
+        assert (made.manifest["split_rule"]["salt"], made.manifest["split_rule"]["fractions"]) == ("b", [0.5, 0.0, 0.5])
+        assert made.manifest["splits"]["val"]["pairs"] == 0
+        [entry] = prepared(tmp_path)
+        assert entry.name == "mini+split-0.5-0-0.5+salt-b"
+        assert entry.recipe == "xferbench prepare mini --fractions 0.5,0,0.5 --salt b"
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"fractions": (0.5, 0.5)}, "3 numbers from 0 to 1 that sum to 1"),
+            ({"fractions": (0.5, 0.4, 0.2)}, "sum to 1"),
+            ({"salt": "a/b"}, "letters, digits"),
+        ],
+    )
+    def test_what_cannot_be_is_refused(self, tmp_path, options, message):
+        with pytest.raises(UsageError, match=message):
+            prepare("mini", cache_dir=tmp_path, offline=True, **options)

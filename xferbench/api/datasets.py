@@ -46,6 +46,8 @@ def prepare(
     geometry: Literal["same_geometry", "same_material"] | None = None,
     split_by: Literal["material", "chemsys", "prototype"] = "material",
     hold_out: Sequence[str] = (),
+    fractions: Sequence[float] = (),
+    salt: str = "",
     cache_dir: StrPath | None = None,
     offline: bool = False,
 ) -> Dataset:
@@ -64,6 +66,8 @@ def prepare(
         geometry: What the two frames of a pair share, where the files are your own; ``same_geometry`` if not given.
         split_by: What goes into one split together: a material, a chemical system, a structure prototype.
         hold_out: Symbols of elements that only the test split may contain.
+        fractions: Of train, val and test, such as ``(0.6, 0.2, 0.2)``; the source's own if not given.
+        salt: Any text: another one deals materials anew. The source's own if not given.
         cache_dir: Instead of ``$XFERBENCH_CACHE`` or the user's cache directory.
         offline: Never use the network.
 
@@ -91,6 +95,8 @@ def prepare(
         geometry=None if geometry is None else Geometry(check_name("geometry", geometry, GEOMETRIES)),
         split_by=split_by,
         hold_out=hold_out,
+        fractions=fractions,
+        salt=salt,
         cache_dir=_path(cache_dir),
         offline=offline,
     )

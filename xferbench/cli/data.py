@@ -16,6 +16,7 @@ from xferbench.cli.common import (
     data_options,
     json_option,
     note,
+    numbers,
     show,
     show_json,
     words,
@@ -62,6 +63,13 @@ LISTS = {
     help="Only test may contain these, comma-separated: Yb,Lu.",
 )
 @click.option(
+    "--fractions",
+    metavar="TRAIN,VAL,TEST",
+    callback=numbers,
+    help="Of the materials in each split, such as 0.6,0.2,0.2. Another version of the data set, as is:",
+)
+@click.option("--salt", default="", help="Any text: deals the materials anew, where chance left a split too small.")
+@click.option(
     "--exclude-test-from-source",
     "source_train",
     type=click.Path(path_type=Path),
@@ -81,6 +89,8 @@ def prepare(
     geometry: Literal["same_geometry", "same_material"] | None,
     split_by: Literal["material", "chemsys", "prototype"],
     hold_out: tuple[str, ...],
+    fractions: tuple[float, ...],
+    salt: str,
     source_train: Path | None,
     check: bool,
     cache_dir: Path | None,
@@ -109,6 +119,8 @@ def prepare(
             geometry=geometry,
             split_by=split_by,
             hold_out=hold_out,
+            fractions=fractions,
+            salt=salt,
             cache_dir=cache_dir,
             offline=offline,
         )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xferbench.errors import UnknownNameError, UsageError
+from xferbench.errors import DataError, UnknownNameError, UsageError
 from xferbench.grouping import atomic_numbers
 from xferbench.records import Geometry
 from xferbench.registry import SOURCES, resolve
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 TRUE = ("1", "ON", "TRUE", "YES")
 """Values of an environment variable that mean yes, in any case; those of ``huggingface_hub``."""
 
+
+SALT = re.compile(r"[A-Za-z0-9.-]{1,32}")
+"""What a salt may be made of."""
 
 REFUSALS = {
     "version": ("--release", "has no releases"),
@@ -49,6 +53,8 @@ def load_source(
     geometry: Geometry | None = None,
     split_by: Grouping = "material",
     hold_out: Sequence[str] = (),
+    fractions: Sequence[float] = (),
+    salt: str = "",
 ) -> SourceDataset:
     """Load a data source.
 
@@ -76,12 +82,17 @@ def load_source(
             raise UsageError(f"data set {name!r} {what}; leave {option} out")
     options = {"cache_dir": cache_directory(cache_dir), "offline": is_offline(offline)}
     source: SourceDataset = load(**chosen, **{key: value for key, value in options.items() if key in accepted})
-    if split_by == "material" and not hold_out:
+    if split_by == "material" and not (hold_out or fractions or salt):
         return source
     if split_by == "prototype" and source.geometry is Geometry.ENERGIES_ONLY:
         raise UsageError(f"data set {name!r} has no structures and so no prototypes; use --split-by chemsys")
     atomic_numbers(hold_out)
-    rule, mark = regroup(source.split, split_by, hold_out)
+    if salt and not SALT.fullmatch(salt):
+        raise UsageError(f"salt {salt!r:.40} must be of letters, digits, '.' and '-': it becomes part of a name")
+    try:
+        rule, mark = regroup(source.split, split_by, hold_out, fractions, salt)
+    except DataError as error:
+        raise UsageError(str(error)) from error
     return replace(source, split=rule, version=f"{source.version}{mark}")
 
 

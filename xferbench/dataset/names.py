@@ -115,6 +115,8 @@ def prepare(
     geometry: Geometry | None = None,
     split_by: Grouping = "material",
     hold_out: Sequence[str] = (),
+    fractions: Sequence[float] = (),
+    salt: str = "",
     cache_dir: Path | None = None,
     offline: bool = False,
 ) -> Dataset:
@@ -132,6 +134,8 @@ def prepare(
         geometry: What the two frames of a pair share, where the files are a user's own.
         split_by: What goes into one split together, see ``grouping``. Another grouping is another version of the data set.
         hold_out: Symbols of elements that only test may contain; that is another version, too.
+        fractions: Of train, val and test, in place of the source's own; another version, too.
+        salt: Of the hash that deals materials; the same.
         cache_dir: See ``cache_directory``.
         offline: Forbid the network, as ``HF_HUB_OFFLINE`` does.
 
@@ -156,6 +160,8 @@ def prepare(
         geometry=geometry,
         split_by=split_by,
         hold_out=hold_out,
+        fractions=fractions,
+        salt=salt,
     )
     if name is not None:
         loaded = replace(loaded, name=name)
@@ -165,9 +171,11 @@ def prepare(
     words += [] if geometry is None else ["--geometry", geometry.value]
     words += [] if split_by == "material" else ["--split-by", split_by]
     words += ["--hold-out-elements", ",".join(hold_out)] if hold_out else []
+    words += ["--fractions", ",".join(f"{part:g}" for part in fractions)] if fractions else []
+    words += ["--salt", salt] if salt else []
     words += [] if name is None else ["--name", name]
     words += [] if directory is None else ["--out", str(directory.resolve())]
-    called = name or f"{loaded.name}{regroup(loaded.split, split_by, hold_out)[1]}"
+    called = name or f"{loaded.name}{regroup(loaded.split, split_by, hold_out, fractions, salt)[1]}"
     return prepare_source(loaded, directory, name=called, recipe=shlex.join(words), cache_dir=cache_dir)
 
 
