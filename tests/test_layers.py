@@ -20,7 +20,7 @@ LAYERS = [
     {"board"},
     {"studies"},
     {"floors"},
-    {"predict", "scoring", "analysis", "export", "publish"},
+    {"predict", "scoring", "analysis", "export", "publish", "lifting"},
     {"audit"},
     {"transfer"},
     {"models"},

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     )
     from xferbench.api.evaluation import merge, score
     from xferbench.api.gaps import gap
+    from xferbench.api.lifting import lift
     from xferbench.api.models import check, cost, load_model, quickstart
     from xferbench.api.reference_files import export_references
     from xferbench.api.referencing import compare_references, fit_references
@@ -113,6 +114,7 @@ __all__ = [
     "gap",
     "info",
     "json_schema",
+    "lift",
     "list_datasets",
     "list_models",
     "list_strategies",
@@ -142,6 +144,7 @@ _HOMES = {
     "api.datasets": "analyze audit_overlap exclude_from_source export_dataset prepare publish_dataset verify_dataset",
     "api.evaluation": "merge score",
     "api.gaps": "gap",
+    "api.lifting": "lift",
     "api.models": "check cost load_model quickstart",
     "api.reference_files": "export_references",
     "api.referencing": "compare_references fit_references",

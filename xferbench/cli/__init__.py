@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from xferbench.cli import board, comparing, data, labels, scoring, studies, training
+from xferbench.cli import board, comparing, data, labels, lifting, scoring, studies, training
 from xferbench.cli.common import INTERRUPTED, TERMINATED, Commands, Terminated
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ for command in (
     scoring.cost,
     training.train,
     studies.study,
+    lifting.lift,
     comparing.compare,
     comparing.gap,
     comparing.fit_scaling,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -42,8 +42,15 @@ def mace_lines(frames: Iterable[Frame], split: str) -> Iterator[str]:
     return (frame_text(frame, split, MACE_KEYS) for frame in frames)
 
 
-def frame_text(frame: Frame, split: str, keys: dict[str, str]) -> str:
-    """One frame: number of atoms, the line of keys, a line per atom."""
+def frame_text(frame: Frame, split: str, keys: dict[str, str], more: Mapping[str, str] | None = None) -> str:
+    """One frame: number of atoms, the line of keys, a line per atom.
+
+    Args:
+        frame: Structure and labels.
+        split: Written under ``split``; empty for none.
+        keys: Quantity -> key it is written under.
+        more: Further keys -> texts.
+    """
     from ase.data import chemical_symbols
 
     properties = ["species:S:1:pos:R:3"]
@@ -63,10 +70,11 @@ def frame_text(frame: Frame, split: str, keys: dict[str, str]) -> str:
         "Properties": ":".join(properties),
         **_labels(frame, keys),
         "frame_id": quoted(frame.frame_id),
-        "pair_id": quoted(frame.pair_id),
+        **({"pair_id": quoted(frame.pair_id)} if frame.pair_id else {}),
         "material_id": quoted(frame.material_id),
         "functional": quoted(frame.functional),
-        "split": quoted(split),
+        **({"split": quoted(split)} if split else {}),
+        **{key: quoted(text) for key, text in (more or {}).items()},
         "pbc": '"' + " ".join("FT"[periodic] for periodic in frame.pbc) + '"',
     }
     line = " ".join(f"{key}={value}" for key, value in header.items())

@@ -11,7 +11,8 @@ True
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Mapping  # noqa: TC003 - schema.parse reads the annotations
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +36,7 @@ class Zero:
     energies: str
     datasets: tuple[str, ...]
     training_sets: tuple[str, ...]
+    models: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.code}, {self.potentials}; {self.energies}"
@@ -63,6 +65,11 @@ def of_training_sets(sets: Iterable[str]) -> Zero | None:
     """That of a model trained on these; none if they have several, or one is unknown."""
     found = [next((zero for zero in rows() if name in zero.training_sets), None) for name in sets]
     return found[0] if found and len({None if zero is None else zero.name for zero in found}) == 1 else None
+
+
+def of_model(name: str) -> Zero | None:
+    """That of a built-in model, ``chgnet:r2scan``; none for any other."""
+    return next((zero for zero in rows() if name in zero.models), None)
 
 
 @cache

@@ -354,7 +354,7 @@ def frame(
     return Frame(
         frame_id=_name(record, "frame_id") or place,
         pair_id=label or "",
-        material_id=_name(record, "material_id") or _formula(numbers),
+        material_id=_name(record, "material_id") or reduced_formula(numbers),
         functional=kind,
         numbers=numbers,
         positions=positions,
@@ -442,7 +442,8 @@ def _stress(record: Record) -> Floats | None:
     return _needed({"stress": np.asarray(value).reshape(3, 3)} if size == 9 else record, "stress", (3, 3))
 
 
-def _formula(numbers: Integers) -> str:
+def reduced_formula(numbers: Integers) -> str:
+    """Of a structure, in Hill's order: what a material is called that has no other name."""
     from ase import Atoms
 
     return str(Atoms(numbers=numbers).symbols.formula.reduce()[0].format("hill"))
