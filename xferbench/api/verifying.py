@@ -72,7 +72,11 @@ class VerifyReport:
 
 
 def verify(
-    root: str | os.PathLike[str] = ".", *, model: str | None = None, say: Callable[[str], None] = silent
+    root: str | os.PathLike[str] = ".",
+    *,
+    model: str | None = None,
+    allow_self_reported: bool = False,
+    say: Callable[[str], None] = silent,
 ) -> VerifyReport:
     """Check ``tasks/*.toml`` and every leaderboard directory (one with ``models/`` or ``results/``) at or below ``root``.
 
@@ -81,6 +85,7 @@ def verify(
     Args:
         root: Of a checkout, or a leaderboard directory.
         model: Only the card and the results of this model id; neither tasks nor pages.
+        allow_self_reported: Results whose predictions are not stored are read only, instead of being a problem.
         say: Where notes go.
 
     Raises:
@@ -100,7 +105,7 @@ def verify(
         found.check(path, partial(_task, path, data, say))
     tasks = {task.key: task for path in (files or list_tasks()).values() if (task := _readable(path))}
     for board in boards:
-        _board(board, tasks, data, found, model)
+        _board(board, tasks, data, found, model, allow_self_reported=allow_self_reported)
     if model is not None and not (found.lines or found.problems):
         raise StorageError(f"{root} has neither a card nor a result of {model}; give the id that its page shows")
     return found
@@ -256,14 +261,20 @@ def _data(task: Task, data: dict[str, Dataset], say: Callable[[str], None]) -> D
 
 
 def _board(
-    board: Path, tasks: dict[str, Task], data: dict[str, Dataset], found: VerifyReport, model: str | None
+    board: Path,
+    tasks: dict[str, Task],
+    data: dict[str, Dataset],
+    found: VerifyReport,
+    model: str | None,
+    *,
+    allow_self_reported: bool,
 ) -> None:
     for path in sorted(board.glob("models/*.toml")):
         if model in {None, path.stem}:
             found.check(path, partial(_card, path))
     for path in sorted(board.glob("results/*/*.json")):
         if model in {None, path.stem}:
-            found.check(path, partial(check_result, path, board, tasks, data))
+            found.check(path, partial(check_result, path, board, tasks, data, allow_self_reported=allow_self_reported))
     if model is None and any(board.glob("results/*/*.json")):
         found.check(board, partial(_rendered, board))
 
@@ -272,11 +283,18 @@ def _card(path: Path) -> str:
     return read_card(path).model_name
 
 
-def check_result(path: Path, board: Path, tasks: Mapping[str, Task], data: dict[str, Dataset]) -> str:
+def check_result(
+    path: Path,
+    board: Path,
+    tasks: Mapping[str, Task],
+    data: dict[str, Dataset],
+    *,
+    allow_self_reported: bool = False,
+) -> str:
     """What to say of a result whose numbers its predictions give again, or why it could only be read (``OnlyRead``).
 
     Raises:
-        IntegrityError: They give other numbers.
+        IntegrityError: They give other numbers, or are not stored and may not be missing.
         DataError: The result or its predictions cannot be read.
     """
     stored = results.read(path)
@@ -287,8 +305,14 @@ def check_result(path: Path, board: Path, tasks: Mapping[str, Task], data: dict[
         return OnlyRead(f"of {stored.task.key}, whose data set is a user's own and not here: read, not scored again")
     prepared = _data(task, data, silent)
     again = _score_again(_Asked.of(stored), board, task, _expected(task, prepared))
+    if again is None and allow_self_reported:
+        return OnlyRead("self-reported: its predictions are not stored, so it was not scored again")
     if again is None:
-        return OnlyRead("read; its predictions are not stored, so it was not scored again")
+        wanted = predictions_path(board, task, stored.model.id).relative_to(board)
+        raise IntegrityError(
+            f"self-reported: its predictions are not stored, so nobody can score them again; add {wanted}, "
+            "or allow such rows with --allow-self-reported"
+        )
     differences = list(_differences(_comparable(again), _comparable(stored), ""))
     if differences:
         shown = ", ".join(differences[:5]) + (f" and {len(differences) - 5} more" if len(differences) > 5 else "")

@@ -63,9 +63,12 @@ def submit(model: str, *, out: Path, board: Path, replace: bool, dry_run: bool, 
 @click.command()
 @click.argument("root", type=DIRECTORY, default=Path())
 @click.option("--model", metavar="ID", help="Only the card and the results of this model.")
-def verify(root: Path, model: str | None) -> None:
+@click.option(
+    "--allow-self-reported", is_flag=True, help="Results without stored predictions are only read, not a problem."
+)
+def verify(root: Path, *, model: str | None, allow_self_reported: bool) -> None:
     """Check every task, card and result below ROOT, and score stored predictions again."""
-    report = xb.verify(root, model=model, say=note)
+    report = xb.verify(root, model=model, allow_self_reported=allow_self_reported, say=note)
     click.echo(str(report))
     if report.problems:
         raise CheckFailedError(f"{len(report.problems)} problem(s) below {root}")
