@@ -19,8 +19,8 @@ import numpy as np
 from xferbench.dataset import open_dataset
 from xferbench.scoring import expected_frames
 from xferbench.scoring.identity import identify
-from xferbench.scoring.rows import Joined, energies
 from xferbench.tasks import load_task
+from xferbench.tasks.rows import Joined, energies
 from xferbench.units import stress_from_gpa
 
 if TYPE_CHECKING:

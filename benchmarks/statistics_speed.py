@@ -23,8 +23,8 @@ from xferbench.functionals import Pair
 from xferbench.measure import METRICS, Sample
 from xferbench.records import PROPERTIES
 from xferbench.scoring.measuring import measure
-from xferbench.scoring.rows import Rows
 from xferbench.tasks import Bootstrap, Task
+from xferbench.tasks.rows import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -70,6 +70,7 @@ def test_functionals_of_a_task_go_by_any_spelling_and_an_unknown_one_gets_the_ne
     [
         ('id = "t"', 'id = "other"', "id 'other' must equal the file name"),
         ("version = 2", "version = 0", "version must be at least 1, not 0"),
+        ('id = "t"', 'id = "t"\nkind = "statics"', "unknown kind of task 'statics'; did you mean 'static'"),
         ('"mini"', '"mnii"', "unknown dataset 'mnii'; known: mini"),
         ('"mini"', '"mp-aloe"', "mp-aloe has frames for training and no pairs; choose another dataset"),
         ("sha256:0", "sha256:x", "fingerprint must be 'sha256:' and 64 hexadecimal digits"),
@@ -146,7 +147,14 @@ def test_only_what_can_move_a_number_is_in_the_digest(write):
     changed = {name: replace(task, **{name: value}).digest for name, value in meaning.items()}
     assert len({task.digest, *changed.values()}) == len(changed) + 1
     names = {item.name for item in fields(task)}
-    assert names == {*words, *meaning, "id", "dataset", "exclude"}  # a new field is one or the other
+    assert names == {*words, *meaning, "id", "dataset", "exclude", "kind"}  # a new field is one or the other
+
+
+def test_a_task_without_kind_is_static_and_its_digest_is_that_of_the_time_before_kinds(write):
+    task = load_task("mini-static")
+    assert task.kind == "static"
+    assert task.digest == "sha256:c4fb94ef541876478e3d6055d71787ae17f7fb65c4f305b8552a25451b19ea95"
+    assert replace(task, kind="other").digest != task.digest
 
 
 def test_several_problems_come_in_one_message(write):

@@ -37,6 +37,11 @@ UNPAIRED = ("mp-aloe",)
 OWN = ("extxyz", "ase", "parquet", "hub")
 """Those of ``SOURCES`` that are made from a user's files, and cannot be made again without them."""
 
+KINDS = {
+    "static": "xferbench.tasks.static:STATIC",
+}
+"""Kinds of task, the ``kind`` of a task file: name -> a ``tasks.kind.Kind``."""
+
 MODELS = {"chgnet": "xferbench.models.chgnet:load"}
 """Model adapters: name -> ``load(variant, device)`` returning a ``Model``."""
 

@@ -14,7 +14,7 @@ from xferbench.functionals import Functional
 from xferbench.labels import Labels, Values
 from xferbench.measure import METRICS
 from xferbench.records import Frame, FramePair, Geometry, Prediction
-from xferbench.scoring.rows import Joined, difference_rows, difference_to_source, ground_rows
+from xferbench.tasks.rows import Joined, difference_rows, difference_to_source, ground_rows
 
 LI, OX = 3, 8
 

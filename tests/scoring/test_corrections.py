@@ -22,8 +22,8 @@ from xferbench.scoring.corrections import (
     judge,
     without_elements,
 )
-from xferbench.scoring.rows import Joined
 from xferbench.tasks import Bootstrap
+from xferbench.tasks.rows import Joined
 
 PAIR = Pair(source=(Functional("PBE"), Functional("PBE+U")), target=(Functional("r2SCAN"),))
 PLAN = Bootstrap(n=300, seed=0, confidence=0.95)

@@ -16,8 +16,8 @@ from xferbench.measure.identity import fit, sums
 from xferbench.records import Geometry, Prediction
 from xferbench.results import IdentityEntry
 from xferbench.scoring.identity import identify, joint, verdict
-from xferbench.scoring.rows import Joined, energies
 from xferbench.tasks import Bootstrap
+from xferbench.tasks.rows import Joined, energies
 from xferbench.units import stress_from_gpa
 
 PAIR = Pair(source=(Functional("PBE"), Functional("PBE+U")), target=(Functional("r2SCAN"),))

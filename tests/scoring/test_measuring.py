@@ -15,8 +15,8 @@ from xferbench.records import Frame, FramePair, Geometry
 from xferbench.scoring.measuring import PARITY_POINTS, parity
 from xferbench.scoring.measuring import measure as measure_rows
 from xferbench.scoring.measuring import per_element as of_elements
-from xferbench.scoring.rows import Joined
-from xferbench.scoring.rows import Rows as MadeRows
+from xferbench.tasks.rows import Joined
+from xferbench.tasks.rows import Rows as MadeRows
 
 LI, OX = 3, 8
 

@@ -12,10 +12,11 @@ from xferbench.functionals import Functional
 from xferbench.labels import Labels, Ragged, Values
 from xferbench.measure import METRICS
 from xferbench.records import Frame, FramePair, Geometry, Prediction, Predictions
-from xferbench.scoring import rows as rows_of
-from xferbench.scoring.rows import Joined, array_rows, energy_rows, gap_rows, magmom_rows
-from xferbench.scoring.rows import energies as energies_of
 from xferbench.tasks import Bootstrap
+from xferbench.tasks import rows as rows_of
+from xferbench.tasks.rows import Joined, array_rows, energy_rows, gap_rows, magmom_rows
+from xferbench.tasks.rows import energies as energies_of
+from xferbench.tasks.static import STATIC
 
 LI, OX, MG = 3, 8, 12
 PLAN = Bootstrap(n=100, seed=0, confidence=0.95)
@@ -311,7 +312,7 @@ def test_every_metric_with_every_reference_finds_its_rows(synthetic_dataset, syn
             Joined(labels=labels, side=side, predicted=answer.values)
             for labels, answer in ((expected.test, checked.test), (expected.calibration, checked.calibration))
         )
-        rows = rows_of.all_rows(test, energies(test, calibration, None))
+        rows = STATIC.rows(test, energies(test, calibration, None))
         for metric in METRICS.values():
             for reference in metric.references:
                 found = rows[metric.quantity, reference]

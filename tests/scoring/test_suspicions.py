@@ -19,13 +19,13 @@ from xferbench.mistakes import (
     robust_slope,
 )
 from xferbench.results import Corrections, Identity, IdentityEntry
-from xferbench.scoring.rows import Rows
 from xferbench.scoring.suspicions import (
     correction_suspicion,
     identity_suspicion,
     slope_suspicion,
     suspect,
 )
+from xferbench.tasks.rows import Rows
 from xferbench.units import stress_from_gpa, stress_from_vasp_kbar
 
 RNG = np.random.default_rng(0)

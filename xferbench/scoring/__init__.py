@@ -29,17 +29,18 @@ from xferbench.scoring.identity import identify
 from xferbench.scoring.measuring import measure, parity, per_element, signals
 from xferbench.scoring.overlap import Audited, check_audit, overlap
 from xferbench.scoring.reading import read_predictions
-from xferbench.scoring.rows import Joined, all_rows, energies
 from xferbench.scoring.slicing import slices
 from xferbench.scoring.suspicions import offset_suspicion, suspect
 from xferbench.scoring.two_models import add_gap
+from xferbench.tasks.kind import task_rows
+from xferbench.tasks.rows import Joined, energies
 
 if TYPE_CHECKING:
     from xferbench.dataset import Dataset
     from xferbench.records import Predictions
     from xferbench.results import Environment, ModelFacts
-    from xferbench.scoring.rows import Energies
     from xferbench.tasks import Task
+    from xferbench.tasks.rows import Energies
 
 __all__ = [
     "Audited",
@@ -111,7 +112,7 @@ def score(
     test = Joined(labels=expected.test, side=expected.side, predicted=checked.test.values)
     calibration = Joined(labels=expected.calibration, side=expected.side, predicted=checked.calibration.values)
     found = energies(test, calibration, facts.references, task.bootstrap)
-    rows = all_rows(test, found)
+    rows = task_rows(task, test, found)
     followed = identify(
         test,
         calibration,
@@ -149,7 +150,7 @@ def score(
         parity=parity(rows, found.composition, task.bootstrap.seed),
         environment=environment,
         overlap=None if audited is None else overlap(task, test, found, rows, audited),
-        excluded=Excluded(flags=dict(expected.excluded), pairs=expected.n_excluded) if task.pairs.exclude else None,
+        excluded=Excluded(flags=dict(expected.excluded), pairs=expected.n_excluded) if expected.excluded else None,
         corrections=corrections,
         signal=signals(rows, test.labels.material_id.tolist()),
     )

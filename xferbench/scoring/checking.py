@@ -17,6 +17,7 @@ from xferbench.records import LARGEST, Digest, Frame, Prediction
 from xferbench.results import DatasetEntry
 from xferbench.scoring.reading import some
 from xferbench.scoring.slicing import with_hubbard
+from xferbench.tasks.kind import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -58,7 +59,7 @@ class Expected:
         calibration: Pairs that elemental offsets are fitted on.
         frame_ids: Returns the ids of all frames of the data set. Predictions of those that are not expected are ignored.
         limit: Number of test frames if they are not all of them.
-        excluded: Flag that the task excludes -> pairs of the split that have it.
+        excluded: Flag that the task excludes, or what its kind does not need -> pairs of the split that have it.
         n_excluded: Pairs left out, with any of them.
     """
 
@@ -144,7 +145,7 @@ def expected_frames(task: Task, dataset: Dataset, *, limit: int | None = None, s
         task.calibration,
         eligible=eligible,
         at_most=task.calibration_frames,
-        structures=structures,
+        structures=structures or kind_of(task).structures,
     )
     if not len(read.test):
         raise DataError(
@@ -155,11 +156,8 @@ def expected_frames(task: Task, dataset: Dataset, *, limit: int | None = None, s
             f"split {task.calibration!r} of data set {dataset.name} has no {task.side} frames with an energy to calibrate on; "
             "choose another split"
         )
-    flags = {name: read.test.flags[name] for name in task.pairs.exclude}
-    left_out = np.logical_or.reduce(list(flags.values())) if flags else np.zeros(len(read.test), dtype=bool)
-    if left_out.all():
-        raise DataError(f"task {task.key} excludes all {len(left_out)} pairs of {task.split!r}; exclude fewer flags")
-    test = _by_frame(read.test.take(~left_out), task.side)
+    needed, left_out = _needed(task, read.test)
+    test = _by_frame(read.test.take(needed), task.side)
     limited = limit is not None and limit < len(test)
     test = test.take(np.arange(limit or 0)) if limited else test
     calibration = _by_frame(read.calibration, task.side)
@@ -174,9 +172,29 @@ def expected_frames(task: Task, dataset: Dataset, *, limit: int | None = None, s
         calibration=calibration,
         frame_ids=read.frame_ids,
         limit=limit if limited else None,
-        excluded={name: int(mask.sum()) for name, mask in flags.items()},
-        n_excluded=int(left_out.sum()),
+        excluded=left_out,
+        n_excluded=int((~needed).sum()),
     )
+
+
+def _needed(task: Task, test: Labels) -> tuple[Mask, dict[str, int]]:
+    """(n,) pairs of the split that are scored, and how many are not, by flag or by what the kind of task needs."""
+    flags = {name: test.flags[name] for name in task.pairs.exclude}
+    kept = ~np.logical_or.reduce([np.zeros(len(test), dtype=bool), *flags.values()])
+    if not kept.any():
+        raise DataError(f"task {task.key} excludes all {len(kept)} pairs of {task.split!r}; exclude fewer flags")
+    counts = {name: int(mask.sum()) for name, mask in flags.items()}
+    kind, rows = kind_of(task), np.flatnonzero(kept)
+    if kind.wanted:
+        useless = rows[~kind.needs(test.take(rows), task.side)]
+        kept[useless] = False
+        counts[kind.wanted] = len(useless)
+    if not kept.any():
+        raise DataError(
+            f"task {task.key} of kind {task.kind!r} can use none of the {len(rows)} pairs of {task.split!r}: all are "
+            f"{kind.wanted}; choose another data set or split"
+        )
+    return kept, counts
 
 
 def _by_frame(labels: Labels, side: Side) -> Labels:

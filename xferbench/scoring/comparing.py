@@ -14,7 +14,8 @@ from xferbench.measure import FEWEST, METRICS, Asked, clusters, resample, resamp
 from xferbench.registry import check_name
 from xferbench.scoring.checking import check
 from xferbench.scoring.measuring import plan_of
-from xferbench.scoring.rows import Joined, Rows, all_rows, energies
+from xferbench.tasks.kind import task_rows
+from xferbench.tasks.rows import Joined, Rows, energies
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -176,7 +177,7 @@ def _rows(
     values = _without(checked.test.values, predicted)
     test = Joined(labels=expected.test, side=expected.side, predicted=values)
     calibration = Joined(labels=expected.calibration, side=expected.side, predicted=checked.calibration.values)
-    return all_rows(test, energies(test, calibration, entrant.references, task.bootstrap))
+    return task_rows(task, test, energies(test, calibration, entrant.references, task.bootstrap))
 
 
 def _without(values: Values, kept: Mask) -> Values:

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from xferbench.functionals import Functional, Pair, Side
     from xferbench.records import Frame
-    from xferbench.scoring.rows import Joined
     from xferbench.tasks import Bootstrap
+    from xferbench.tasks.rows import Joined
 
     Floats = NDArray[np.float64]
 

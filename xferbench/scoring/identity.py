@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     from xferbench.functionals import Functional, Pair
     from xferbench.measure import Estimate
-    from xferbench.scoring.rows import Energies, Joined
     from xferbench.tasks import Bootstrap
+    from xferbench.tasks.rows import Energies, Joined
 
     Floats = NDArray[np.float64]
     Quantity = Literal["energy", "forces", "stress"]

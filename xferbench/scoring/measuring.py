@@ -8,8 +8,8 @@ import numpy as np
 
 from xferbench.measure import METRICS, Asked, ClusterBootstrap, SumMetric, clusters, estimates, sum_by
 from xferbench.results import ElementEntry, MetricEntry, Signal
-from xferbench.scoring.rows import symbols
 from xferbench.storage import finite
+from xferbench.tasks.rows import symbols
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from xferbench.measure import Estimate, Sample
-    from xferbench.scoring.rows import Joined, Rows
     from xferbench.tasks import Bootstrap, Task, TaskMetric
+    from xferbench.tasks.rows import Joined, Rows
 
     Floats = NDArray[np.float64]
     Keyed = Mapping[tuple[str, str], Rows]

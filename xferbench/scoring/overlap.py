@@ -13,16 +13,16 @@ import numpy as np
 from xferbench.errors import UsageError
 from xferbench.results import Overlap
 from xferbench.scoring.measuring import measure
-from xferbench.scoring.rows import all_rows
 from xferbench.scoring.slicing import regime_slices
+from xferbench.tasks.kind import task_rows
 
 if TYPE_CHECKING:
     from xferbench.audit import Audit
     from xferbench.dataset import Dataset
     from xferbench.results import DatasetEntry, MetricEntry, SliceEntry
     from xferbench.scoring.measuring import Keyed
-    from xferbench.scoring.rows import Energies, Joined
     from xferbench.tasks import Task
+    from xferbench.tasks.rows import Energies, Joined
 
 COUNTS_ONLY = "the audit holds counts only; without the pairs behind them no frame can be left out"
 ALL_SEEN = "the training set has seen every test structure"
@@ -76,7 +76,7 @@ def overlap(task: Task, test: Joined, energies: Energies, rows: Keyed, audited: 
         reason = None if n_clean else ALL_SEEN
         if n_clean:
             part = test.take(kept)
-            clean = measure(task, all_rows(part, energies.take(kept)), part.labels.material_id.tolist())
+            clean = measure(task, task_rows(task, part, energies.take(kept)), part.labels.material_id.tolist())
     return Overlap(
         audit_sha256=audited.sha256,
         train_records=audit.train_records,

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from xferbench.labels import Labels, Ragged
     from xferbench.results import MetricEntry
     from xferbench.scoring.measuring import Keyed
-    from xferbench.scoring.rows import Joined
     from xferbench.tasks import Task
+    from xferbench.tasks.rows import Joined
 
     Floats = NDArray[np.float64]
     Mask = NDArray[np.bool_]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from xferbench.functionals import Functional
     from xferbench.measure import Sample
     from xferbench.results import Corrections, Identity
-    from xferbench.scoring.rows import Rows
+    from xferbench.tasks.rows import Rows
 
 
 def suspect(

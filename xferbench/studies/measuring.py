@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 from xferbench.errors import PredictionsError
 from xferbench.labels import Calculations, Values
 from xferbench.measure import METRICS, SumMetric, clusters, sum_by
-from xferbench.scoring.rows import View, array_rows, energy_rows, magmom_rows
+from xferbench.tasks.rows import View, array_rows, energy_rows, magmom_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from xferbench.dataset import Dataset
     from xferbench.records import Floats, Frame, Prediction
-    from xferbench.scoring.rows import Rows
     from xferbench.studies.plan import Cell
+    from xferbench.tasks.rows import Rows
 
     Load = Callable[[Cell], Mapping[str, Prediction]]
 

@@ -18,8 +18,9 @@ from xferbench.functionals import Pair, Side  # noqa: TC001 - schema.parse reads
 from xferbench.hygiene import FLAGS
 from xferbench.measure import METRICS
 from xferbench.records import PROPERTIES
-from xferbench.registry import SOURCES, UNPAIRED, check_name
+from xferbench.registry import KINDS, SOURCES, UNPAIRED, check_name, near
 from xferbench.schema import parse, read_toml
+from xferbench.tasks.kind import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,6 +95,7 @@ class Task:
         properties: What a model is asked for.
         main: ``key`` of the metric that ranks.
         exclude: ``key`` of metrics that are not measured. All others are, as far as they are about ``properties``.
+        kind: A key of ``KINDS``: what is asked of the predictions.
         pairs: Which pairs are scored. Calibration frames are kept, as what is peculiar about a pair says nothing against
             the labels of one functional; only those with a Hubbard U go where ``hubbard_u`` is excluded.
     """
@@ -115,6 +117,7 @@ class Task:
     exclude: tuple[str, ...] = ()
     pairs: PairRule = field(default_factory=PairRule)
     calibration_frames: int = CALIBRATION
+    kind: str = "static"
 
     @property
     def key(self) -> str:
@@ -124,10 +127,13 @@ class Task:
     @property
     def metrics(self) -> tuple[TaskMetric, ...]:
         """What is measured, in the order of ``METRICS``."""
+        quantities = kind_of(self).quantities
         found = (
             TaskMetric(name=metric.name, reference=reference)
             for metric in METRICS.values()
-            if metric.needs in self.properties and not (metric.of_gap and self.side == "source")
+            if metric.quantity in quantities
+            and metric.needs in self.properties
+            and not (metric.of_gap and self.side == "source")
             for reference in metric.references
         )
         return tuple(metric for metric in found if metric.key not in self.exclude)
@@ -144,6 +150,7 @@ class Task:
             "properties": sorted(self.properties),
             "exclude": sorted(self.pairs.exclude),
             "bootstrap": asdict(self.bootstrap),
+            **({} if self.kind == "static" else {"kind": self.kind}),  # static tasks are older than kinds
         }
         return f"sha256:{hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()}"
 
@@ -155,8 +162,8 @@ class Task:
 
 def tasks_directory() -> Path:
     """Where the task files are: inside an installed package, else beside it in a checkout."""
-    packaged = Path(__file__).parent / "_tasks"
-    return packaged if packaged.is_dir() else Path(__file__).parent.parent / "tasks"
+    packaged = Path(__file__).parents[1] / "_tasks"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "tasks"
 
 
 def list_tasks(directory: Path | None = None) -> dict[str, Path]:
@@ -250,6 +257,8 @@ def obvious(
 
 def _problems(task: Task, path: Path) -> list[str]:
     """What types cannot say: names that must exist, values that must agree."""
+    if task.kind not in KINDS:
+        return [f"unknown kind of task {task.kind!r}; {near(task.kind, KINDS)}"]
     problems = []
     if not ID_PATTERN.fullmatch(task.id) or task.id != path.stem:
         problems.append(f"id {task.id!r} must equal the file name and use lower-case letters, digits, '.' and '-'")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from xferbench.functionals import Side
     from xferbench.labels import Calculations, Labels, Values
     from xferbench.measure import Design, Offsets
-    from xferbench.tasks import Bootstrap
+    from xferbench.tasks.task import Bootstrap
 
     Floats = NDArray[np.float64]
     Integers = NDArray[np.int64]
@@ -373,32 +373,6 @@ def symbols(elements: Sequence[int]) -> list[str]:
     from ase.data import chemical_symbols
 
     return [chemical_symbols[element] for element in elements]
-
-
-def all_rows(test: Joined, energies: Energies) -> dict[tuple[str, str], Rows]:
-    """(quantity, reference) -> rows, for everything that can be measured."""
-    nothing = Rows(None, np.zeros(len(test), dtype=bool), SOURCE_TASK)
-    gap, force_gap, stress_gap = nothing, nothing, nothing
-    if test.side == "target":
-        gap = gap_rows(test, energies)
-        force_gap, stress_gap = difference_to_source(test, "forces"), difference_to_source(test, "stress")
-    own, predicted = test.own, test.predicted
-    forces, stress = (None, None) if own.free is None else (own.free.forces, own.free.stress)
-    return {
-        ("energy", "raw"): energy_rows(energies.raw),
-        ("energy", "referenced"): energy_rows(energies.referenced, energies, label="labels"),
-        ("energy", "aligned"): energy_rows(energies.aligned, energies, prediction="offsets"),
-        ("differences", "none"): difference_rows(test),
-        ("ground", "none"): ground_rows(test),
-        ("forces", "none"): array_rows(own.values.forces, predicted.forces, "forces", forces),
-        ("all_forces", "none"): array_rows(own.values.forces, predicted.forces, "forces"),
-        ("stress", "none"): array_rows(own.values.stress, predicted.stress, "stress", stress),
-        ("all_stress", "none"): array_rows(own.values.stress, predicted.stress, "stress"),
-        ("magmoms", "none"): magmom_rows(own.values.magmoms, predicted.magmoms),
-        ("gap", "aligned"): gap,
-        ("force_gap", "none"): force_gap,
-        ("stress_gap", "none"): stress_gap,
-    }
 
 
 def energy_rows(view: View, energies: Energies | None = None, **moving: str) -> Rows:
