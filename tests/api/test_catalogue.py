@@ -76,7 +76,8 @@ def test_a_data_set_is_described_with_its_counts():
 def test_a_task_is_described_with_its_metrics():
     facts = info("mini-static")
     assert facts["key"] == "mini-static@1"
-    assert {"key": "force_mae", "unit": "eV/Å", "better": "lower", "version": 1} in facts["metrics"]
+    assert {"key": "force_mae", "unit": "eV/Å", "better": "lower", "version": 2} in facts["metrics"]
+    assert (facts["kind"], facts["kind_of_task"]) == ("task", "static")
 
 
 def test_a_model_is_described_by_its_card_and_a_floor_by_its_docstring():

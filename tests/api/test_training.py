@@ -37,7 +37,7 @@ def test_a_trained_model_is_scored_end_to_end(trained, cache, tmp_path):
     aligned = next(m for m in own.metrics if m.name == "energy_mae" and m.reference == "aligned")
     assert raw.value == pytest.approx(trained.evaluation["test"]["energy"], rel=1e-5)
     assert aligned.value == pytest.approx(trained.evaluation["test"]["energy_aligned"], rel=1e-4)
-    forces = next(m for m in own.metrics if m.name == "force_mae")
+    forces = next(m for m in own.metrics if m.name == "force_all_mae")
     assert forces.value == pytest.approx(trained.evaluation["test"]["forces"], rel=1e-4)
 
 

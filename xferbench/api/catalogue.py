@@ -180,7 +180,14 @@ def _facts(name: str) -> dict[str, Any]:
     if name.partition("@")[0] in tasks.list_tasks():
         task = load_task(name)
         metrics = [{"key": metric.key, **_metric(METRICS[metric.name])} for metric in task.metrics]
-        return {"kind": "task", "key": task.key, **_plain(task), "digest": task.digest, "metrics": metrics}
+        return {
+            **_plain(task),
+            "kind": "task",
+            "kind_of_task": task.kind,
+            "key": task.key,
+            "digest": task.digest,
+            "metrics": metrics,
+        }
     if canonical_model(name) in _models():
         return _model_info(canonical_model(name))
     if name in STRATEGIES:

@@ -12,6 +12,7 @@
 | ``collect`` | records of workers and of the first edition into the committed file |
 | ``status`` | what there is and what is missing |
 | ``edition`` | records into the table and the card of the second edition |
+| ``publishing`` | the switch of the package to that edition |
 | ``verify`` | computing records again |
 | ``accuracy`` | convergence and finite differences, measured |
 | ``cli`` | the commands |
